@@ -1,0 +1,44 @@
+"""Import every module of the package and say which ones fail; run where only the core is installed.
+
+A module that needs an extra (PEFT, matplotlib, ...) imports it inside the function that uses it, so
+that reading the package never needs more than the core.
+"""
+
+import importlib
+import importlib.util
+import pkgutil
+import sys
+import traceback
+
+import mobile_videogpt
+
+EXTRAS = ("peft", "accelerate", "matplotlib", "onnxruntime", "fastapi", "pytest")
+
+
+def module_names() -> list[str]:
+    """Every module below the package, `__main__` apart (importing it would run it)."""
+    found = pkgutil.walk_packages(mobile_videogpt.__path__, "mobile_videogpt.")
+    return sorted(m.name for m in found if not m.name.endswith("__main__"))
+
+
+def main() -> int:
+    """Import each module; return 1 when one of them cannot be imported."""
+    present = [name for name in EXTRAS if importlib.util.find_spec(name)]
+    if present:
+        print(f"not a core-only environment, it has {', '.join(present)}: this proves less")
+    failed = []
+    names = module_names()
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception:
+            traceback.print_exc()
+            failed.append(name)
+    print(f"{len(names) - len(failed)} of {len(names)} modules import")
+    if failed:
+        print("cannot be imported:", ", ".join(failed), file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
