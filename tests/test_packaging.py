@@ -1,0 +1,139 @@
+"""What installing the package promises: dependencies declared, core imports alone, cheap --help."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src"
+# Import names that differ from the name on PyPI.
+IMPORT_NAME = {"pillow": "PIL", "pyyaml": "yaml", "pytest-xdist": "xdist"}
+# Used when somebody has them, never asked for: a missing one changes nothing but speed.
+OPTIONAL = {"mamba_ssm"}
+
+
+def project() -> dict:
+    tomllib = pytest.importorskip("tomllib", reason="reading pyproject.toml needs Python 3.11")
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def distribution(requirement: str) -> str:
+    return re.split(r"[\s<>=!~;\[]", requirement.strip(), maxsplit=1)[0].lower()
+
+
+def import_names(requirements: list[str]) -> set[str]:
+    names = {distribution(r) for r in requirements}
+    return {IMPORT_NAME.get(name, name.replace("-", "_")) for name in names}
+
+
+def imported(tree: ast.AST, *, on_import_only: bool) -> Iterator[str]:
+    """Top names of the third-party modules a file imports, with or without those in functions."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield (node.module or "").split(".")[0]
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        elif not (on_import_only and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))):
+            yield from imported(node, on_import_only=on_import_only)
+
+
+def undeclared(declared: set[str], *, on_import_only: bool) -> list[str]:
+    allowed = declared | set(sys.stdlib_module_names) | {"mobile_videogpt"} | OPTIONAL
+    found = []
+    for path in sorted(SOURCE.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = set(imported(tree, on_import_only=on_import_only)) - allowed
+        found += [f"{path.relative_to(ROOT)} imports {name}" for name in sorted(names)]
+    return found
+
+
+def run_python(*arguments: str) -> subprocess.CompletedProcess:
+    path = os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_importing_a_module_needs_only_core_dependencies():
+    core = import_names(project()["dependencies"])
+    assert not undeclared(core, on_import_only=True)
+
+
+def test_every_third_party_import_is_declared_by_the_core_or_an_extra():
+    declared = list(project()["dependencies"])
+    for requirements in project()["optional-dependencies"].values():
+        declared += requirements
+    assert not undeclared(import_names(declared), on_import_only=False)
+
+
+def test_every_module_imports():
+    done = run_python(str(ROOT / ".ci" / "import_every_module.py"))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_direct_dependency_is_pinned_once():
+    wanted = {distribution(r) for r in project()["dependencies"]}
+    for extra in ("train", "eval", "dev"):
+        wanted |= {distribution(r) for r in project()["optional-dependencies"][extra]}
+    wanted.discard("mobile-videogpt")
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert all("==" in pin for pin in pins)
+    pinned = [distribution(pin) for pin in pins]
+    assert sorted(pinned) == sorted(wanted)
+
+
+def test_one_version_everywhere():
+    import mobile_videogpt
+
+    version = project()["version"]
+    assert mobile_videogpt.__version__ == version
+    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("argv", [[], ["ask"], ["train"], ["doctor"]], ids=lambda a: " ".join(a))
+def test_help_imports_no_torch(argv: list[str]):
+    code = (
+        "import sys\n"
+        "from mobile_videogpt.cli.main import main\n"
+        "try:\n"
+        f"    main({[*argv, '--help']!r})\n"
+        "except SystemExit as stop:\n"
+        "    assert not stop.code, stop.code\n"
+        "heavy = {'torch', 'transformers', 'av', 'numpy'} & sys.modules.keys()\n"
+        "assert not heavy, heavy\n"
+    )
+    done = run_python("-c", code)
+    assert done.returncode == 0, done.stderr
+    assert "usage: mobile-videogpt" in done.stdout
+
+
+def test_importing_the_package_imports_no_torch():
+    done = run_python("-c", "import mobile_videogpt, sys; assert 'torch' not in sys.modules")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_built_in_checkpoint_is_small_and_shipped():
+    assets = SOURCE / "mobile_videogpt" / "assets"
+    if not assets.is_dir():
+        pytest.skip("no built-in checkpoint in this checkout")
+    files = [path for path in assets.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 10 * 1024 * 1024
+    assert {".safetensors", ".json", ".md"} <= {path.suffix for path in files}
+    if (ROOT / ".git").exists():
+        # What git ignores is left out of the wheel as well.
+        names = [str(path) for path in files if "__pycache__" not in path.parts]
+        done = subprocess.run(["git", "check-ignore", *names], cwd=ROOT, capture_output=True)
+        assert done.returncode == 1, done.stdout.decode()

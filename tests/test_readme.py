@@ -1,0 +1,213 @@
+"""The front page keeps its promises: the example runs, commands exist, numbers are committed.
+
+When the results change, the failing test prints the table to paste between the README's markers.
+"""
+
+import ast
+import json
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+PAGES += sorted((ROOT / "docs").glob("*.md")) + sorted((ROOT / "examples").rglob("*.md"))
+RESULTS = ROOT / "benchmarks" / "results" / "moving-shapes.json"
+MARKERS = ("<!-- begin moving-shapes -->\n", "<!-- end moving-shapes -->")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def shell_lines(text: str) -> list[str]:
+    """Commands in the shell blocks: continued lines joined, comments dropped."""
+    joined = "\n".join(blocks(text, "(?:bash|sh)")).replace("\\\n", " ")
+    lines = (line.strip() for line in joined.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def help_of(*command: str) -> str:
+    """The help text of a subcommand; empty when there is no such subcommand."""
+    code = "import sys; from mobile_videogpt.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command, "--help"],
+        env={**os.environ, "PYTHONPATH": path, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout if done.returncode == 0 else ""
+
+
+# --- the Python example
+
+
+def test_the_python_example_is_the_example_script():
+    (example,) = blocks(README, "python")
+    script = (ROOT / "examples" / "ask.py").read_text(encoding="utf-8")
+    code = script.split('"""', 2)[2].strip()
+    assert example.strip() == code
+    assert len([line for line in code.splitlines() if line.strip()]) <= 6
+
+
+def test_the_python_example_uses_public_names_only():
+    import mobile_videogpt
+
+    (example,) = blocks(README, "python")
+    names = {
+        node.attr
+        for node in ast.walk(ast.parse(example))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "mv"
+    }
+    assert names and names <= set(mobile_videogpt.__all__)
+
+
+def test_the_example_script_prints_an_answer(monkeypatch, capsys):
+    needs_built_in_model()
+    monkeypatch.chdir(ROOT)
+    runpy.run_path("examples/ask.py", run_name="__main__")
+    assert capsys.readouterr().out.strip()
+
+
+def test_the_demo_answers_are_right(monkeypatch, capsys):
+    needs_built_in_model()
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path("examples/demo.py", run_name="__main__")
+    printed = capsys.readouterr().out
+    assert not stop.value.code, printed
+    assert "3 of 3 right" in printed
+
+
+def needs_built_in_model() -> None:
+    if not list((ROOT / "src/mobile_videogpt/assets").rglob("*.safetensors")):
+        pytest.skip("no built-in checkpoint in this checkout")
+
+
+# --- commands and links
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_documented_commands_exist(page: Path):
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for line in shell_lines(page.read_text(encoding="utf-8")):
+        words = shlex.split(line.split(" | ")[0].split(" > ")[0], comments=True)
+        while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+            words = words[1:]
+        if words[:1] == ["make"]:
+            targets = [word for word in words[1:] if "=" not in word]
+            assert all(re.search(rf"^{t}:", makefile, re.MULTILINE) for t in targets), line
+        elif words[:1] == ["mobile-videogpt"]:
+            check_command(words[1:], line)
+        elif "pip" in words and "install" in words:
+            assert "constraints.txt" in words, f"unpinned: {line}"
+
+
+def check_command(words: list[str], line: str) -> None:
+    """The subcommand exists and its help knows each long option used."""
+    positional = []
+    for word in words:
+        if word.startswith("-"):
+            break
+        positional.append(word)
+    text = ""
+    # `data moving-shapes OUT`, `eval moving-shapes`: the second word may be a subcommand too.
+    for depth in (2, 1):
+        text = text or (help_of(*positional[:depth]) if len(positional) >= depth else "")
+    if positional:
+        assert text, f"no such command: {line}"
+    text = text or help_of()
+    options = [word.split("=")[0] for word in words if word.startswith("--")]
+    missing = [option for option in options if option not in text]
+    assert not missing, f"{line}: the help does not know {missing}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_every_link_leads_somewhere(page: Path):
+    text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|href)="([^"]+)"', text)
+    # Mermaid boxes link to files, relative to the page's folder.
+    links += re.findall(r'^\s*click \w+ "([^"]+)"', page.read_text("utf-8"), flags=re.MULTILINE)
+    broken = []
+    for link in links:
+        target, _, anchor = link.partition("#")
+        if "://" in link or link.startswith("mailto:"):
+            continue
+        path = (page.parent / target).resolve() if target else page
+        if not path.exists() or (path.suffix == ".md" and anchor and anchor not in anchors(path)):
+            broken.append(link)
+    assert not broken, f"{relative(page)}: {broken}"
+
+
+def anchors(path: Path) -> set[str]:
+    """Anchors that the headings of a page get on GitHub."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {heading.strip().replace(" ", "-") for heading in plain}
+
+
+# --- numbers
+
+
+def percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def expected_table(results: dict) -> str:
+    """The README's table for the built-in model, made from the committed results."""
+    rows = [
+        "| Family | Questions | Multiple choice | Open | Chance | Majority | Question only |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, family in sorted(results["families"].items()):
+        keys = ("multiple_choice", "open", "chance", "majority", "blind")
+        figures = " | ".join(percent(family.get(key)) for key in keys)
+        rows.append(f"| {name.replace('_', ' ')} | {family['n']} | {figures} |")
+    total = percent(results["multiple_choice_accuracy"]), percent(results["open_accuracy"])
+    rows.append(f"| **all** | **{results['questions']}** | **{total[0]}** | **{total[1]}** | | | |")
+    return "\n".join(rows) + "\n"
+
+
+def between_markers(text: str) -> str:
+    assert all(text.count(marker) == 1 for marker in MARKERS), "the README lost its markers"
+    return text.split(MARKERS[0])[1].split(MARKERS[1])[0]
+
+
+def test_the_table_of_the_built_in_model_is_the_committed_result():
+    shown = between_markers(README)
+    if not RESULTS.exists():
+        assert "not run" in shown
+        assert not re.search(r"\d\s*%", shown), "numbers without a committed result"
+        return
+    table = expected_table(json.loads(RESULTS.read_text(encoding="utf-8")))
+    assert shown == table, f"paste between the README's markers:\n\n{table}"
+
+
+def test_results_say_how_they_were_measured():
+    for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
+        results = json.loads(path.read_text(encoding="utf-8"))
+        missing = {"command", "commit", "versions", "machine"} - results.keys()
+        assert not missing, f"{relative(path)} lacks {sorted(missing)}"
+
+
+def test_paper_rows_quote_the_paper():
+    """Our column never repeats the paper's numbers as if they were measured here."""
+    for row in re.findall(
+        r"^\| (?:MVBench|EgoSchema|MLVU|NExT-QA|PerceptionTest).*$", README, re.M
+    ):
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        assert cells[-2:] == ["not run", "–"], row
