@@ -1,0 +1,5 @@
+"""MovingShapes: a seeded world of moving shapes, its clips, and exact questions about them."""
+
+from .world import Clip, make_clip
+
+__all__ = ["Clip", "make_clip"]
