@@ -4,6 +4,6 @@ import mobile_videogpt as mv
 
 chat = mv.VideoChat("moving-shapes")
 video = chat.open("examples/shapes-1.mp4")
-print(chat.ask(video, "How many shapes are there?"))
-for piece in chat.stream(video, "Describe the clip."):
+print(chat.ask(video, "How many objects move?"))
+for piece in chat.stream(video, "Describe the video."):
     print(piece, end="", flush=True)
