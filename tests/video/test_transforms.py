@@ -62,7 +62,9 @@ def test_halving_is_the_rounded_mean_of_two_by_two():
     assert np.array_equal(resize_bilinear(frame, 2, 3), expected)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (9, 1), (2, 2), (33, 500), (224, 100), (17, 224)])
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (1, 7), (9, 1), (2, 2), (33, 500), (224, 100), (17, 224)]
+)
 def test_bilinear_stays_within_one_level_of_the_textbook(shape):
     frame = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
     textbook = torch.nn.functional.interpolate(

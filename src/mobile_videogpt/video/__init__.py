@@ -1,9 +1,6 @@
 """From bytes to pixels: the only road a video takes into the model, for every use.
 
-``sampling`` says which frames, ``source`` reads them, ``transforms`` makes the two encoders' inputs.
+``source`` opens anything and reads the frames that ``sampling`` chooses (``container`` and
+``frame_index`` for files, ``stills`` for pictures, ``rgb`` for every pixel format); ``transforms``
+makes the two encoders' inputs.
 """
-
-from mobile_videogpt.video.errors import VideoError
-from mobile_videogpt.video.sampling import sample_frame_indices
-
-__all__ = ["VideoError", "sample_frame_indices"]
