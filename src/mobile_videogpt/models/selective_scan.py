@@ -116,7 +116,7 @@ def selective_scan_channels_last(
     delta_bias: Tensor | None = None,
     delta_softplus: bool = False,
 ) -> Tensor:
-    """The cache-blocked form for (batch, length, channels) tensors, which need no transposition.
+    """``selective_scan`` for tensors that hold the channels last, as linear layers leave them.
 
     Args:
         u, delta, z: (batch, length, channels).
@@ -128,6 +128,9 @@ def selective_scan_channels_last(
     Returns:
         (batch, length, channels) in the dtype of ``u``.
     """
+    if _fused_kernel_applies(u):
+        u, delta, B, C, z = (None if x is None else x.mT for x in (u, delta, B, C, z))
+        return selective_scan_fused(u, delta, A, B, C, D, z, delta_bias, delta_softplus).mT
     dtype = u.dtype
     u, delta, A, B, C = (_at_least_float32(x) for x in (u, delta, A, B, C))
     delta = _step_sizes(delta, delta_bias, delta_softplus)
@@ -289,7 +292,7 @@ def _step_sizes(delta: Tensor, bias: Tensor | None, softplus: bool) -> Tensor:
 
 def _skip_and_gate(y: Tensor, u: Tensor, D: Tensor | None, z: Tensor | None) -> Tensor:
     if D is not None:
-        y = torch.addcmul(y, u, D.to(u.dtype))
+        y = y.addcmul_(u, D.to(u.dtype))  # in place: y is ours and nothing has saved it
     return y if z is None else y * F.silu(z.to(y.dtype))
 
 
