@@ -17,7 +17,7 @@ from typing import IO, Any
 import av
 import numpy as np
 from av.container import InputContainer
-from av.stream import Disposition
+from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from mobile_videogpt.video.errors import VideoError
@@ -115,13 +115,13 @@ class ContainerSource:
             kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
             raise VideoError(f"{self.name} has no video stream, only {kinds}: give a video.")
         for stream in container.streams:
-            if stream is not videos[0] and hasattr(stream, "discard"):
-                stream.discard = "all"
+            if stream is not videos[0]:
+                stream.discard = Discard.all
         videos[0].thread_type = "AUTO"
         return videos[0]
 
     def _frame_rate(self, stream: VideoStream) -> float:
-        """Average rate as the header says it, or as the timestamps do where it says nothing sane."""
+        """Average rate as the header says it, or as the timestamps do where that is absurd."""
         rate = stream.average_rate
         if len(self.index) < 2:
             return float(rate) if rate else 1.0
@@ -154,9 +154,11 @@ class _Cursor:
         return self._frame
 
     def _advance(self) -> bool:
-        for self._rank, self._frame in self._frames:
-            return True
-        return False
+        try:
+            self._rank, self._frame = next(self._frames)
+        except StopIteration:
+            return False
+        return True
 
     def _jump(self, keyframe: int, rank: int) -> None:
         """Continue from ``keyframe`` or, where the container lands too late, from further back."""
@@ -168,7 +170,7 @@ class _Cursor:
         self._seek(self._index.seek_times[0])
 
     def _seek(self, time: int) -> bool:
-        """Jump to the keyframe at or before ``time`` and decode one frame; False if there is none."""
+        """Jump to the keyframe at or before ``time`` and decode one frame, if there is one."""
         try:
             self._container.seek(time, stream=self._stream)
         except av.FFmpegError:
@@ -191,13 +193,13 @@ class _Cursor:
                 self.damaged += 1
                 continue
             for frame in decoded:
-                is_timed = not self._index.counted and frame.pts is not None
-                rank = self._index.rank(frame.pts) if is_timed else next_rank
-                yield rank, frame
-                next_rank = rank + 1
+                if frame.pts is not None and not self._index.counted:
+                    next_rank = self._index.rank(frame.pts)
+                yield next_rank, frame
+                next_rank += 1
 
     def _landing(self, packet: av.Packet | None) -> int | None:
-        """Rank of the first frame after a jump; its timestamp corrects it unless frames are counted."""
+        """Rank of the first frame after a jump, needed only where frames are counted."""
         if not self._index.counted:
             return 0
         return self._index.landings.get(packet.dts) if packet is not None else None
@@ -220,7 +222,7 @@ def _seekable(file: IO[bytes]) -> IO[bytes]:
     """``file`` itself or, for a pipe, a temporary copy: frames are found by jumping about."""
     if file.seekable():
         return file
-    copy = tempfile.TemporaryFile()
+    copy = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the source
     shutil.copyfileobj(file, copy)
     return copy
 

@@ -9,11 +9,11 @@ import bisect
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
-
 
 # MPEG program streams time only some packets; after a jump the guesses in between are wrong.
 _NO_JUMPS = {"mpeg"}
@@ -121,12 +121,12 @@ def _are_exact(shown: list[int], packets: _Packets, stream: VideoStream) -> bool
     """
     if len(set(shown)) != len(packets.presentation):
         return False
-    goes_back = any(later < earlier for earlier, later in zip(shown, shown[1:], strict=False))
+    goes_back = any(later < earlier for earlier, later in pairwise(shown))
     return goes_back or not stream.codec_context.has_b_frames
 
 
 def _counted(packets: _Packets, stream: VideoStream, missing: int) -> FrameIndex:
-    """Index for a file whose presentation times cannot be trusted: decoding order gives the ranks."""
+    """Index for a file without trustworthy presentation times: decoding order gives ranks."""
     decoding = [time for time in packets.decoding if time is not None]
     number = len(packets.decoding)
     if number and len(set(decoding)) == number:
@@ -161,5 +161,5 @@ def _list_packets(container: InputContainer, stream: VideoStream) -> _Packets:
 
 
 def _is_hidden_vp8(packet: av.Packet) -> bool:
-    """VP8 stores reference pictures that are never shown as packets of their own (RFC 6386, 9.1)."""
+    """VP8 has packets that are only referred to and never shown (RFC 6386, section 9.1)."""
     return not bytes(packet)[0] & 0x10

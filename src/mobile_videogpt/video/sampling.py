@@ -6,7 +6,7 @@ The rule is that of the released evaluation code (paper, section 4.1: "sampled a
 * seconds lose their fraction (``whole_seconds=True``); `read_video` asks for exact ones instead;
 * with fewer than ``count`` one-per-second positions, ``count`` positions are spread with a
   floored stride, so up to ``count - 2`` of the last frames may never be looked at;
-* ``start == end`` means the one second that begins there, ``start > end`` is read the other way round.
+* ``start == end`` means the one second that begins there; ``start > end`` is turned round.
 
 Where the released code crashes, ours goes on or says why not: half a frame per second or less
 (its stride rounds to 0; ours is at least 1), a stretch of a single frame (that frame), a start
@@ -74,7 +74,7 @@ def frame_window(
     *,
     whole_seconds: bool = True,
 ) -> tuple[int, int]:
-    """First and last frame index, both included, of the stretch from ``start`` to ``end`` seconds."""
+    """First and last frame index, both included, of the stretch from ``start`` to ``end``."""
     begin, finish = order_seconds(start, end, whole_seconds=whole_seconds)
     slack = 0.0 if whole_seconds else _INDEX_SLACK
     first = int(begin * fps + slack)

@@ -5,8 +5,8 @@ The released model was trained on pixels of two libraries, and its numbers follo
 * image encoder: Pillow's bicubic with antialiasing, shorter side to ``size``, centre crop;
 * video encoder: OpenCV's bilinear straight to a square: aspect ratio lost, no antialiasing.
 
-The second is rewritten here in OpenCV's own fixed-point arithmetic, so that OpenCV is not needed and
-every pixel is equal, not close.
+The second is rewritten here in OpenCV's own fixed-point arithmetic: OpenCV is not needed, and every
+pixel is equal, not close.
 """
 
 from collections.abc import Sequence
@@ -133,7 +133,8 @@ def _columns(source: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     fraction = np.where(outside, np.float32(0), fraction)
     left = position.clip(0, source - 1)
     right = (left + 1).clip(0, source - 1)
-    return left, right, *(weight[:, None] for weight in _weights(fraction))
+    near, far = _weights(fraction)
+    return left, right, near[:, None], far[:, None]
 
 
 @lru_cache(maxsize=32)
@@ -145,7 +146,8 @@ def _rows(source: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray,
     """
     position, fraction = _positions(source, target)
     top, bottom = position.clip(0, source - 1), (position + 1).clip(0, source - 1)
-    return top, bottom, *(weight[:, None, None] for weight in _weights(fraction))
+    near, far = _weights(fraction)
+    return top, bottom, near[:, None, None], far[:, None, None]
 
 
 def _positions(source: int, target: int) -> tuple[np.ndarray, np.ndarray]:
