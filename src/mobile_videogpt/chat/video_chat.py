@@ -1,0 +1,320 @@
+"""Ask questions about videos: a video is encoded once, then answers cost only their own text.
+
+The visual tokens stand first in the prompt, so what the language model computes for them does not
+depend on the question: `EncodedVideo` keeps it, the key-value cache of the prefix.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mobile_videogpt.chat.answers import Answer, AnswerStream, OptionScore, OptionScores
+from mobile_videogpt.chat.conversation import Conversation
+from mobile_videogpt.chat.encoded_video import EncodedVideo, content_key
+from mobile_videogpt.config import MobileVideoGPTConfig
+from mobile_videogpt.engines import check_engine_name
+from mobile_videogpt.engines.base import Engine, GenerationOptions, Prefix, Stopwatch
+from mobile_videogpt.engines.devices import pick_device, pick_dtype
+from mobile_videogpt.engines.torch_engine import TorchEngine
+from mobile_videogpt.video.source import read_video
+
+if TYPE_CHECKING:
+    from mobile_videogpt.models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
+    from mobile_videogpt.processor import MobileVideoGPTProcessor
+
+logger = logging.getLogger(__name__)
+
+MINIATURE = "moving-shapes"
+MINIATURE_NOTICE = (
+    "the built-in model `moving-shapes` is a miniature: it knows only synthetic MovingShapes clips "
+    "and says nothing useful about other videos"
+)
+
+History = Sequence[tuple[str, str]]
+
+
+class VideoChat:
+    """A loaded model that answers questions about videos.
+
+    Args:
+        model_name_or_path: "moving-shapes" (built in), a Hugging Face id, or a folder.
+        device: "auto" (CUDA, else MPS, else CPU), or a torch device's name.
+        dtype: "auto" (float32 on a CPU, half precision elsewhere), "float32", "bfloat16" or
+            "float16".
+        engine: "auto" or "torch".
+        max_open_videos: how many encoded videos are kept, so that opening the same content again
+            costs no more than decoding it.
+
+    Raises:
+        ValueError: the model, device, dtype or engine is unknown or not available.
+    """
+
+    def __init__(
+        self,
+        model_name_or_path: str | Path = MINIATURE,
+        device: str | torch.device = "auto",
+        dtype: str | torch.dtype = "auto",
+        engine: str = "auto",
+        *,
+        max_open_videos: int = 4,
+    ) -> None:
+        check_engine_name(engine)
+        target = pick_device(device)
+        from mobile_videogpt.checkpoints import load_model
+
+        model, processor = load_model(
+            str(model_name_or_path), device=target, dtype=pick_dtype(dtype, target)
+        )
+        if str(model_name_or_path) == MINIATURE:
+            _say_what_the_miniature_is()
+        self._set_up(model, processor, str(model_name_or_path), max_open_videos)
+
+    @classmethod
+    def from_model(
+        cls,
+        model: MobileVideoGPTForConditionalGeneration,
+        processor: MobileVideoGPTProcessor,
+        name: str = "in memory",
+        *,
+        max_open_videos: int = 4,
+    ) -> VideoChat:
+        """A chat with a model that is already in memory, as it is (device, dtype)."""
+        chat = cls.__new__(cls)
+        chat._set_up(model, processor, name, max_open_videos)
+        return chat
+
+    @classmethod
+    def random(cls, preset: str, tokenizer: Any = None, seed: int = 0) -> VideoChat:
+        """A model with random weights in float32 on the CPU, to test or measure without a download.
+
+        Args:
+            preset: a name of `mobile_videogpt.config.PRESETS`.
+            tokenizer: a folder with a tokenizer, or a tokenizer; the built-in model's own if None.
+            seed: of the weights.
+
+        Raises:
+            ValueError: unknown preset, or a tokenizer that does not fit it.
+        """
+        from mobile_videogpt.models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
+        from mobile_videogpt.processor import MobileVideoGPTProcessor
+
+        config = MobileVideoGPTConfig.preset(preset)
+        processor = MobileVideoGPTProcessor.from_config(config, _find_tokenizer(tokenizer, preset))
+        if len(processor.tokenizer) > config.text_config.vocab_size:
+            raise ValueError(
+                f"the tokenizer has {len(processor.tokenizer)} tokens, but preset {preset!r} has "
+                f"room for {config.text_config.vocab_size}; give the tokenizer that belongs to it"
+            )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = MobileVideoGPTForConditionalGeneration(config)
+        return cls.from_model(model, processor, f"{preset} with random weights (seed {seed})")
+
+    def _set_up(
+        self,
+        model: MobileVideoGPTForConditionalGeneration,
+        processor: MobileVideoGPTProcessor,
+        name: str,
+        max_open_videos: int,
+    ) -> None:
+        self.name = name
+        self.model = model
+        self.processor = processor
+        self.config: MobileVideoGPTConfig = model.config
+        self._end_ids = _end_token_ids(processor.tokenizer, model.generation_config)
+        self.engine: Engine = TorchEngine(model, self._end_ids)
+        self._max_open_videos = max_open_videos
+        self._open_videos: OrderedDict[str, EncodedVideo] = OrderedDict()
+
+    def open(
+        self, video: Any, start: float | None = None, end: float | None = None
+    ) -> EncodedVideo:
+        """Decode and encode a video once; ask about the result as often as you like.
+
+        Args:
+            video: a path, a folder of frames, an array (T, H, W, 3), a list of images, or an open
+                file; an `EncodedVideo` is returned as it is.
+            start: look from this second on.
+            end: look up to this second.
+
+        Raises:
+            VideoError: it cannot be read; the message says why.
+        """
+        return self._open(video, start, end, self.engine.stopwatch())
+
+    def ask(self, video: Any, question: str, **options: Any) -> Answer:
+        """Answer a question about a video.
+
+        Args:
+            video: what `open` returned, or anything that `open` takes.
+            question: what to ask.
+            options: those of `stream`.
+
+        Raises:
+            ValueError: the question is empty, or an option is out of its range.
+        """
+        return self.stream(video, question, **options).finish()
+
+    def stream(
+        self,
+        video: Any,
+        question: str,
+        *,
+        history: History = (),
+        start: float | None = None,
+        end: float | None = None,
+        **generation: Any,
+    ) -> AnswerStream:
+        """Answer a question piece by piece: `for piece in chat.stream(video, question)`.
+
+        Args:
+            video: what `open` returned, or anything that `open` takes.
+            question: what to ask.
+            history: earlier (question, answer) pairs about the same video.
+            start, end: part of the video in seconds, where `video` is not yet open.
+            generation: fields of `GenerationOptions`: max_new_tokens, do_sample, temperature,
+                top_k, top_p, repetition_penalty, seed.
+
+        Raises:
+            ValueError: the question is empty, or an option is out of its range.
+        """
+        options = GenerationOptions(**generation)
+        question_ids = self._question_ids(question, history)
+        watch = self.engine.stopwatch()
+        encoded = self._open(video, start, end, watch)
+        prefix = self._prefix(encoded, watch)
+        token_ids = self.engine.generate(prefix, question_ids, options, watch)
+
+        def build(ids: list[int], text: str) -> Answer:
+            timings = watch.report()
+            is_full = len(ids) >= options.max_new_tokens
+            # The first token comes out of the prefill; the end token is decoded, but not shown.
+            steps = len(ids) - 1 if is_full else len(ids)
+            seconds = timings["decode_tokens"]
+            tokens = {
+                "visual": encoded.num_visual_tokens,
+                "prompt": len(prefix.token_ids) + len(question_ids),
+                "generated": len(ids),
+                "per_second": round(steps / seconds, 2) if seconds else 0.0,
+            }
+            return Answer(text, timings, tokens, "length" if is_full else "stop")
+
+        return AnswerStream(token_ids, self._decode, build)
+
+    def score(
+        self, video: Any, question: str, options: Sequence[str], *, history: History = ()
+    ) -> OptionScores:
+        """How likely each of several answers is; all of them on one pass over the prompt.
+
+        Raises:
+            ValueError: there is no option, an option is empty, or the question is.
+        """
+        options = list(options)
+        if not options or not all(option.strip() for option in options):
+            raise ValueError(f"options are {options!r}; give at least one, and none of them empty")
+        question_ids = self._question_ids(question, history)
+        watch = self.engine.stopwatch()
+        encoded = self._open(video, None, None, watch)
+        prefix = self._prefix(encoded, watch)
+        answers = [[*self._encode(option), self._end_ids[0]] for option in options]
+        with watch.measure("prefill"):
+            logs = self.engine.score(prefix, question_ids, answers)
+        scores = [
+            OptionScore(option, math.fsum(row), math.fsum(row) / len(row), len(row))
+            for option, row in zip(options, logs, strict=True)
+        ]
+        return OptionScores(scores, watch.report())
+
+    def conversation(self, video: Any) -> Conversation:
+        """A dialogue about one video that remembers what was said."""
+        return Conversation(self, self.open(video))
+
+    def _open(
+        self, video: Any, start: float | None, end: float | None, watch: Stopwatch
+    ) -> EncodedVideo:
+        if isinstance(video, EncodedVideo):
+            self._check_own(video, start, end)
+            return video
+        with watch.measure("decode"):
+            clip = read_video(video, start=start, end=end, count=self.config.num_frames)
+            key = content_key(clip, self.engine.fingerprint)
+        if key in self._open_videos:
+            self._open_videos.move_to_end(key)
+            return self._open_videos[key]
+        with watch.measure("preprocess"):
+            pixels = self.processor.pixels(clip.frames)
+        tokens = self.engine.encode(*pixels, watch)
+        encoded = EncodedVideo.from_clip(clip, tokens, key, watch.report())
+        encoded.weights = self.engine.fingerprint
+        self._open_videos[key] = encoded
+        while len(self._open_videos) > self._max_open_videos:
+            self._open_videos.popitem(last=False)
+        return encoded
+
+    def _check_own(self, video: EncodedVideo, start: float | None, end: float | None) -> None:
+        if start is not None or end is not None:
+            raise ValueError("the video is open already; give start and end to `open`")
+        if video.weights != self.engine.fingerprint:
+            raise ValueError("the video was opened by another model; open it with this one")
+
+    def _prefix(self, video: EncodedVideo, watch: Stopwatch) -> Prefix:
+        """The language model's state after the visual tokens, computed for the first question."""
+        if video.prefix is None:
+            with watch.measure("prefill"):
+                video.prefix = self.engine.prefill(self.processor.prefix_ids(), video.visual_embeds)
+        return video.prefix
+
+    def _question_ids(self, question: str, history: History) -> list[int]:
+        if not question.strip():
+            raise ValueError('the question is empty; ask something, e.g. "What happens?"')
+        return self.processor.question_ids(question, history=history)
+
+    def _encode(self, text: str) -> list[int]:
+        return self.processor.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def _decode(self, token_ids: list[int]) -> str:
+        return self.processor.tokenizer.decode(token_ids, skip_special_tokens=True)
+
+
+@cache
+def _say_what_the_miniature_is() -> None:
+    """Once per process, however many chats are made."""
+    logger.warning(MINIATURE_NOTICE)
+
+
+def _find_tokenizer(tokenizer: Any, preset: str) -> Any:
+    """The tokenizer itself, or the one in a folder, or the one that belongs to the miniature."""
+    if tokenizer is None:
+        if preset != MINIATURE:
+            raise ValueError(
+                f"preset {preset!r} needs a tokenizer; give a folder that holds Qwen2.5's "
+                "(tokenizer.json, or vocab.json and merges.txt)"
+            )
+        from mobile_videogpt.synthetic.vocabulary import build_tokenizer
+
+        return build_tokenizer()
+    if not isinstance(tokenizer, (str, Path)):
+        return tokenizer
+    if not Path(tokenizer).is_dir():
+        raise ValueError(f"no such folder with a tokenizer: {tokenizer}")
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(str(tokenizer))
+
+
+def _end_token_ids(tokenizer: Any, generation_config: Any) -> list[int]:
+    """The ids that end an answer; the first is the one that ends a turn of the dialogue."""
+    names = ("<|im_end|>", tokenizer.eos_token, "<|endoftext|>")
+    ids = [tokenizer.convert_tokens_to_ids(name) for name in names if name is not None]
+    configured = getattr(generation_config, "eos_token_id", None) or []
+    ids += configured if isinstance(configured, list) else [configured]
+    unknown = (None, tokenizer.unk_token_id)
+    return list(dict.fromkeys(token_id for token_id in ids if token_id not in unknown))

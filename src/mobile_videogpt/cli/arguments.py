@@ -1,0 +1,183 @@
+"""Arguments that several subcommands share, and the check of what they hold."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mobile_videogpt.cli.output import status
+
+if TYPE_CHECKING:
+    from mobile_videogpt.chat import VideoChat
+
+DEFAULT_MODEL = "moving-shapes"
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """--model, --device, --dtype and --engine: what `VideoChat` is made of."""
+    group = parser.add_argument_group("model")
+    group.add_argument(
+        "--model",
+        default=DEFAULT_MODEL,
+        metavar="NAME",
+        help="a folder, a Hugging Face id such as Amshaker/Mobile-VideoGPT-0.5B, or the built-in "
+        "miniature (default: %(default)s)",
+    )
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    group.add_argument(
+        "--dtype",
+        default="auto",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        help="auto: float32 on a CPU, half precision elsewhere",
+    )
+    group.add_argument("--engine", default="auto", help="how the model is run: auto or torch")
+
+
+def add_range_arguments(parser: argparse.ArgumentParser) -> None:
+    """--start and --end: which part of the video to look at."""
+    group = parser.add_argument_group("part of the video")
+    group.add_argument("--start", type=seconds, metavar="S", help="look from this second on")
+    group.add_argument("--end", type=seconds, metavar="S", help="look up to this second")
+
+
+def add_generation_arguments(parser: argparse.ArgumentParser, max_new_tokens: int = 128) -> None:
+    """--max-new-tokens and sampling; greedy decoding unless --temperature is given."""
+    group = parser.add_argument_group("answer")
+    group.add_argument(
+        "--max-new-tokens",
+        type=positive_int,
+        default=max_new_tokens,
+        metavar="N",
+        help="longest answer, in tokens (default: %(default)s)",
+    )
+    group.add_argument(
+        "--temperature",
+        type=positive_float,
+        metavar="T",
+        help="sample with this temperature instead of taking the likeliest token",
+    )
+    group.add_argument(
+        "--top-p", type=probability, metavar="P", help="nucleus sampling, 0 < P <= 1"
+    )
+    group.add_argument("--seed", type=int, help="seed for sampling")
+
+
+def generation_options(args: argparse.Namespace) -> dict[str, object]:
+    """Keyword arguments of `VideoChat.ask` from `add_generation_arguments`' values."""
+    options: dict[str, object] = {"max_new_tokens": args.max_new_tokens}
+    if args.temperature is not None or args.top_p is not None:
+        options |= {"do_sample": True, "temperature": args.temperature or 1.0}
+        options |= {"top_p": args.top_p} if args.top_p is not None else {}
+    if args.seed is not None:
+        options["seed"] = args.seed
+    return options
+
+
+def load_chat(args: argparse.Namespace) -> VideoChat:
+    """The `VideoChat` that the model arguments name."""
+    quiet_libraries(args.debug)
+    with status(f"loading {args.model}"):
+        from mobile_videogpt.chat import VideoChat
+
+        return VideoChat(args.model, device=args.device, dtype=args.dtype, engine=args.engine)
+
+
+def quiet_libraries(debug: bool) -> None:
+    """Keep transformers' advice and progress bars off the terminal unless asked for."""
+    if debug:
+        return
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    if not sys.stderr.isatty():
+        transformers.logging.disable_progress_bar()
+
+
+def require_question(question: str) -> str:
+    """`question` without outer blanks.
+
+    Raises:
+        ValueError: nothing is left.
+    """
+    question = question.strip()
+    if not question:
+        raise ValueError('the question is empty; ask something, e.g. "What happens?"')
+    return question
+
+
+def require_video(path: str) -> str:
+    """`path`, once it is known to exist: checked before a model is loaded for nothing.
+
+    Raises:
+        ValueError: there is no such file or folder.
+    """
+    if not path:
+        raise ValueError("the video's path is empty; give a video file or a folder of frames")
+    if "://" not in path and not Path(path).exists():
+        raise ValueError(f"no such video: {path}; give a video file or a folder of frames")
+    return path
+
+
+def require_writable_folder(path: Path) -> Path:
+    """`path`, once its folder exists: found out before the work, not after it.
+
+    Raises:
+        ValueError: the folder is missing, or `path` itself is a folder.
+    """
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; --output needs a file name")
+    if not path.parent.is_dir():
+        raise ValueError(f"the folder {path.parent} does not exist; create it first")
+    return path
+
+
+def seconds(text: str) -> float:
+    """A time in seconds, or minutes and hours before colons: 75, 1:15, 0:01:15.5."""
+    parts = text.split(":")
+    try:
+        values = [float(part) for part in parts]
+    except ValueError:
+        values = []
+    if not 1 <= len(values) <= 3 or not all(
+        math.isfinite(value) and value >= 0 for value in values
+    ):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time; give seconds (12.5) or minutes and seconds (1:15)"
+        )
+    total = 0.0
+    for value in values:
+        total = total * 60 + value
+    return total
+
+
+def positive_int(text: str) -> int:
+    """A whole number of at least 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return value
+
+
+def positive_float(text: str) -> float:
+    """A finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def probability(text: str) -> float:
+    """A number above 0 and at most 1."""
+    value = positive_float(text)
+    if value > 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not above 0 and at most 1")
+    return value

@@ -1,0 +1,153 @@
+"""What every engine offers, and the plain data that crosses the boundary.
+
+An engine knows tensors and token ids. It knows nothing of video files, tokenizers or text, so that
+another way of running the three parts (ONNX Runtime, GGUF) can take the torch engine's place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import torch
+
+ENGINES = ("torch",)
+
+# The parts whose seconds are reported, in the order in which they run.
+PARTS = (
+    "decode",
+    "preprocess",
+    "image_encoder",
+    "selection",
+    "video_encoder",
+    "projectors",
+    "prefill",
+    "decode_tokens",
+)
+
+
+def check_engine_name(name: str) -> str:
+    """The engine that `name` stands for; "auto" is the torch engine.
+
+    Raises:
+        ValueError: there is no engine of that name.
+    """
+    if name == "auto":
+        return "torch"
+    if name not in ENGINES:
+        raise ValueError(f"unknown engine {name!r}; choose one of auto, {', '.join(ENGINES)}")
+    return name
+
+
+class Stopwatch:
+    """Seconds spent per part; the same part may be measured several times."""
+
+    def __init__(self, synchronize: Callable[[], None] | None = None) -> None:
+        # A GPU works behind the caller's back: wait for it before reading the clock.
+        self._synchronize = synchronize or (lambda: None)
+        self._start = time.perf_counter()
+        self.seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
+
+    @contextmanager
+    def measure(self, part: str) -> Iterator[None]:
+        """Add the time that the block takes to `part`."""
+        self._synchronize()
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._synchronize()
+            self.seconds[part] += time.perf_counter() - start
+
+    def report(self) -> dict[str, float]:
+        """Seconds per part, and `total` since this watch was made."""
+        return {**self.seconds, "total": time.perf_counter() - self._start}
+
+
+@dataclass(frozen=True)
+class GenerationOptions:
+    """How an answer is generated; the defaults are greedy decoding."""
+
+    max_new_tokens: int = 128
+    """Longest answer, in tokens."""
+    do_sample: bool = False
+    """Draw tokens at random instead of taking the likeliest."""
+    temperature: float = 1.0
+    """Below 1 sharpens, above 1 flattens the distribution that is sampled from."""
+    top_k: int | None = None
+    """Sample only from the k likeliest tokens."""
+    top_p: float | None = None
+    """Sample only from the likeliest tokens whose probabilities reach this sum."""
+    repetition_penalty: float | None = None
+    """Above 1 makes tokens that were seen less likely; None is what the checkpoint says."""
+    seed: int | None = None
+    """Makes sampling repeatable."""
+
+    def __post_init__(self) -> None:
+        checks = {
+            "max_new_tokens": (self.max_new_tokens >= 1, "at least 1"),
+            "temperature": (self.temperature > 0, "above 0 (do_sample=False is greedy)"),
+            "top_k": (self.top_k is None or self.top_k >= 1, "None or at least 1"),
+            "top_p": (self.top_p is None or 0 < self.top_p <= 1, "None, or above 0 and at most 1"),
+            "repetition_penalty": (
+                self.repetition_penalty is None or self.repetition_penalty > 0,
+                "None or above 0",
+            ),
+        }
+        for name, (is_allowed, allowed) in checks.items():
+            if not is_allowed:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be {allowed}")
+
+
+@dataclass(frozen=True)
+class VisualTokens:
+    """One encoded video: what the language model sees, and which frames were chosen."""
+
+    visual_embeds: torch.Tensor
+    """(1, V, E)"""
+    frame_scores: tuple[float, ...]
+    """One per sampled frame; higher is more typical of its chunk."""
+    kept_frames: tuple[int, ...]
+    """Ascending positions among the sampled frames."""
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """The visual prefix after the language model has read it; questions read it, none change it."""
+
+    token_ids: tuple[int, ...]
+    state: Any
+    """The engine's own: the key-value cache."""
+
+
+class Engine(Protocol):
+    """Runs the model: encode a video once, then generate or score on its prefix many times."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the weights do."""
+
+    def stopwatch(self) -> Stopwatch:
+        """A stopwatch that waits for this engine's device."""
+
+    def encode(
+        self, image_pixels: torch.Tensor, video_pixels: torch.Tensor, watch: Stopwatch
+    ) -> VisualTokens:
+        """Encode one video's frames, (1, T, 3, H, W) for each of the two encoders."""
+
+    def prefill(self, token_ids: Sequence[int], visual_embeds: torch.Tensor) -> Prefix:
+        """Let the language model read the prefix; its placeholders become `visual_embeds`."""
+
+    def generate(
+        self, prefix: Prefix, token_ids: Sequence[int], options: GenerationOptions, watch: Stopwatch
+    ) -> Generator[int, None, None]:
+        """Yield the ids that continue prefix + `token_ids`, up to and without the end token."""
+
+    def score(
+        self, prefix: Prefix, token_ids: Sequence[int], continuations: Sequence[Sequence[int]]
+    ) -> list[list[float]]:
+        """Log-probability of each token of each continuation of prefix + `token_ids`."""

@@ -1,0 +1,69 @@
+"""Which device and number format to run on: chosen here, and nowhere else."""
+
+from __future__ import annotations
+
+import torch
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def pick_device(name: str | torch.device = "auto") -> torch.device:
+    """The device that `name` stands for; "auto" takes CUDA, then Apple's MPS, then the CPU.
+
+    Raises:
+        ValueError: no such device, or this machine has none.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(
+            f"unknown device {name!r}; choose auto, cpu, cuda, cuda:N or mps"
+        ) from None
+    available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not available.get(device.type, False):
+        found = ", ".join(kind for kind, is_there in available.items() if is_there)
+        raise ValueError(
+            f"device {str(device)!r} is not available here (found: {found}); use device='auto'"
+        )
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device {str(device)!r} does not exist; "
+            f"this machine has cuda:0 to cuda:{torch.cuda.device_count() - 1}"
+        )
+    return device
+
+
+def pick_dtype(name: str | torch.dtype, device: torch.device) -> torch.dtype:
+    """The number format that `name` stands for on `device`.
+
+    "auto" is float32 on a CPU (half precision is slower there), bfloat16 on CUDA cards that have
+    it, float16 otherwise.
+
+    Raises:
+        ValueError: not one of the three formats.
+    """
+    if name == "auto":
+        if device.type == "cpu":
+            return torch.float32
+        has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if has_bfloat16 else torch.float16
+    dtype = DTYPES.get(name, name) if isinstance(name, str) else name
+    if dtype not in DTYPES.values():
+        raise ValueError(f"dtype is {name!r}; choose auto, {', '.join(DTYPES)}")
+    return dtype
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until `device` has finished what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

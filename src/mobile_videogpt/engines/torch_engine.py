@@ -1,0 +1,224 @@
+"""The torch engine: the model as it is, on a CPU, a CUDA card or Apple's MPS.
+
+The key-value cache of a video's prefix is shared by all questions about it. transformers'
+`DynamicCache` grows by concatenation into new tensors, so `_fork` hands every question a cache
+object of its own over the same prefix and the shared one stays as it was, also when an answer is
+interrupted halfway.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import DynamicCache
+from transformers.generation.logits_process import (
+    LogitsProcessorList,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from mobile_videogpt.engines.base import GenerationOptions, Prefix, Stopwatch, VisualTokens
+from mobile_videogpt.engines.devices import synchronize
+
+if TYPE_CHECKING:
+    from mobile_videogpt.models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
+
+
+class TorchEngine:
+    """Runs a loaded `MobileVideoGPTForConditionalGeneration`, one video at a time.
+
+    Args:
+        model: on its device, in its number format; put into evaluation mode here.
+        end_token_ids: generation stops at any of these.
+    """
+
+    def __init__(
+        self, model: MobileVideoGPTForConditionalGeneration, end_token_ids: Sequence[int]
+    ) -> None:
+        self.model = model.eval()
+        self.end_token_ids = frozenset(end_token_ids)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.device
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of names, shapes and a few evenly spaced values of every tensor.
+
+        Reading all of a gigabyte of weights would take longer than encoding a video; two
+        checkpoints that agree in these values are the same in practice.
+        """
+        digest = hashlib.sha256()
+        samples = []
+        for name, tensor in self.model.state_dict().items():
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+            flat = tensor.detach().flatten()
+            samples.append(flat[:: max(1, flat.numel() // 16)][:16].float())
+        digest.update(torch.cat(samples).cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    def stopwatch(self) -> Stopwatch:
+        """A stopwatch that waits for this engine's device."""
+        return Stopwatch(lambda: synchronize(self.device))
+
+    @torch.inference_mode()
+    def encode(
+        self, image_pixels: torch.Tensor, video_pixels: torch.Tensor, watch: Stopwatch
+    ) -> VisualTokens:
+        """Figure 2 of the paper, left to right, each box timed.
+
+        Args:
+            image_pixels: (1, T, 3, H, W) for the image encoder.
+            video_pixels: (1, T, 3, H, W) for the video encoder.
+            watch: receives the seconds of each part.
+        """
+        model = self.model
+        image_pixels = image_pixels.to(self.device, model.dtype)
+        video_pixels = video_pixels.to(self.device, model.dtype)
+        with watch.measure("image_encoder"):
+            image_features = model.encode_images(image_pixels)  # (1, T, N, D)
+        with watch.measure("selection"):
+            scores, kept = model.select(image_features)  # (1, T), (1, kept)
+        with watch.measure("video_encoder"):
+            video_features = model.encode_video_frames(video_pixels[:, kept[0]])
+        with watch.measure("projectors"):
+            visual_embeds = model.project_features(image_features, video_features)  # (1, V, E)
+        return VisualTokens(
+            visual_embeds=visual_embeds,
+            frame_scores=tuple(scores[0].float().tolist()),
+            kept_frames=tuple(kept[0].tolist()),
+        )
+
+    @torch.inference_mode()
+    def prefill(self, token_ids: Sequence[int], visual_embeds: torch.Tensor) -> Prefix:
+        """Let the language model read the prefix once.
+
+        Args:
+            token_ids: the prompt up to the question, one placeholder per visual token.
+            visual_embeds: (1, V, E), what the placeholders stand for.
+        """
+        output = self.model(
+            input_ids=self._row(token_ids),
+            visual_embeds=visual_embeds,
+            past_key_values=DynamicCache(),
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return Prefix(token_ids=tuple(token_ids), state=output.past_key_values)
+
+    def generate(
+        self, prefix: Prefix, token_ids: Sequence[int], options: GenerationOptions, watch: Stopwatch
+    ) -> Generator[int, None, None]:
+        """Yield the ids that continue prefix + `token_ids`, up to and without the end token.
+
+        Only the model's own time is measured, not what the consumer does between two tokens.
+        """
+        choose = _TokenChooser(
+            options, self.model.generation_config, [*prefix.token_ids, *token_ids], self.device
+        )
+        with watch.measure("prefill"):
+            cache = _fork(prefix.state)
+            token = choose(self._step(token_ids, cache))
+        for position in range(options.max_new_tokens):
+            if token in self.end_token_ids:
+                return
+            yield token
+            if position + 1 < options.max_new_tokens:
+                with watch.measure("decode_tokens"):
+                    token = choose(self._step([token], cache))
+
+    @torch.inference_mode()
+    def score(
+        self, prefix: Prefix, token_ids: Sequence[int], continuations: Sequence[Sequence[int]]
+    ) -> list[list[float]]:
+        """Log-probability of each token of each continuation of prefix + `token_ids`.
+
+        The prompt is read once, then all continuations as one batch, padded on the right where
+        causal attention hides the padding from every token that counts.
+        """
+        cache = _fork(prefix.state)
+        first = self._step(token_ids, cache).float().log_softmax(-1)  # (1, V)
+        longest = max(len(ids) for ids in continuations)
+        padded = [[*ids, *[0] * (longest - len(ids))] for ids in continuations]
+        targets = torch.tensor(padded, device=self.device)  # (options, longest)
+        logs = first[:, targets[:, 0]].T  # (options, 1)
+        if longest > 1:
+            output = self.model.language_model(
+                input_ids=targets[:, :-1],
+                past_key_values=_fork(cache, batch=len(padded)),
+                use_cache=True,
+            )
+            rest = output.logits.float().log_softmax(-1)  # (options, longest - 1, V)
+            rest = rest.gather(-1, targets[:, 1:, None]).squeeze(-1)
+            logs = torch.cat([logs, rest], dim=1)  # (options, longest)
+        return [row[: len(ids)] for row, ids in zip(logs.tolist(), continuations, strict=True)]
+
+    @torch.inference_mode()
+    def _step(self, token_ids: Sequence[int], cache: DynamicCache) -> torch.Tensor:
+        """Read `token_ids` after what `cache` holds, extend it; logits of what follows, (1, V)."""
+        output = self.model.language_model(
+            input_ids=self._row(token_ids), past_key_values=cache, use_cache=True, logits_to_keep=1
+        )
+        return output.logits[:, -1]
+
+    def _row(self, token_ids: Sequence[int]) -> torch.Tensor:
+        return torch.tensor([list(token_ids)], device=self.device)
+
+
+def _fork(cache: DynamicCache, batch: int = 1) -> DynamicCache:
+    """A cache that continues `cache`, for `batch` rows, and leaves it unchanged."""
+    forked = DynamicCache()
+    for index, layer in enumerate(cache.layers):
+        forked.update(
+            layer.keys.expand(batch, -1, -1, -1), layer.values.expand(batch, -1, -1, -1), index
+        )
+    return forked
+
+
+class _TokenChooser:
+    """The next token from logits: transformers' processors, then the likeliest or a draw."""
+
+    def __init__(
+        self, options: GenerationOptions, defaults: Any, seen: list[int], device: torch.device
+    ) -> None:
+        self._seen = torch.tensor([seen], device=device)
+        self._options = options
+        self._processors = LogitsProcessorList()
+        penalty = options.repetition_penalty
+        if penalty is None:
+            # The checkpoint's own: released Qwen2.5 models are meant to be run with one.
+            penalty = getattr(defaults, "repetition_penalty", None) or 1.0
+        if penalty != 1.0:
+            self._processors.append(RepetitionPenaltyLogitsProcessor(penalty))
+        if options.do_sample:
+            self._processors.append(TemperatureLogitsWarper(options.temperature))
+            if options.top_k is not None:
+                self._processors.append(TopKLogitsWarper(options.top_k))
+            if options.top_p is not None:
+                self._processors.append(TopPLogitsWarper(options.top_p))
+        # Drawn on the CPU, so that a seed means the same on every device.
+        self._generator = torch.Generator()
+        if options.seed is not None:
+            self._generator.manual_seed(options.seed)
+        else:
+            self._generator.seed()
+
+    @torch.inference_mode()
+    def __call__(self, logits: torch.Tensor) -> int:
+        """Choose from (1, V) logits; the choice counts as seen from then on."""
+        logits = self._processors(self._seen, logits.float())
+        if self._options.do_sample:
+            probabilities = logits.softmax(-1)[0].cpu()
+            token = int(torch.multinomial(probabilities, 1, generator=self._generator))
+        else:
+            token = int(logits.argmax(-1))
+        self._seen = torch.cat([self._seen, self._seen.new_tensor([[token]])], dim=1)
+        return token
