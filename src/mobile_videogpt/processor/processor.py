@@ -1,0 +1,315 @@
+"""`MobileVideoGPTProcessor`: what transformers calls a processor for this model.
+
+It holds the tokenizer and what the weights depend on before the first layer: number of frames,
+both encoders' sizes, means and filters, the number of visual tokens, the chat template.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoProcessor, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
+
+from mobile_videogpt.config import MobileVideoGPTConfig
+from mobile_videogpt.processor.messages import Message, is_one_conversation, read_messages
+from mobile_videogpt.processor.prompt import (
+    IGNORED,
+    OPEN_TURN,
+    LabelStyle,
+    PromptEncoder,
+    chatml_template,
+)
+from mobile_videogpt.processor.videos import fill_in, flat_videos
+from mobile_videogpt.video.source import VideoClip, read_video
+from mobile_videogpt.video.transforms import image_pixels, video_pixels
+
+SYSTEM_PROMPT = "You are a helpful assistant."
+# Keywords that transformers' own callers pass along and that change nothing here.
+_HARMLESS = {"padding", "add_special_tokens", "do_sample_frames", "images", "audio"}
+
+
+class MobileVideoGPTProcessor(ProcessorMixin):
+    """Text and videos in, tensors for `MobileVideoGPTForConditionalGeneration` out.
+
+    Args:
+        tokenizer: Qwen2.5's or any other that knows ChatML's tokens and the placeholder.
+        chat_template: Jinja; by default the prompt of the released model.
+        num_frames: frames that are read from a video.
+        num_visual_tokens: placeholders per video.
+        image_options: keywords of `image_pixels`: size, mean, std, interpolation, resize.
+        video_options: keywords of `video_pixels`: size, mean, std, interpolation.
+        video_token: the placeholder.
+        system_prompt: put in front of conversations without one.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        chat_template: str | None = None,
+        num_frames: int = 16,
+        num_visual_tokens: int = 2402,
+        image_options: dict[str, Any] | None = None,
+        video_options: dict[str, Any] | None = None,
+        video_token: str = "<|video_pad|>",
+        system_prompt: str = SYSTEM_PROMPT,
+    ) -> None:
+        if video_token not in tokenizer.get_vocab():
+            raise ValueError(
+                f"the tokenizer does not know {video_token!r}: use Qwen2.5's, or add the token."
+            )
+        super().__init__(
+            tokenizer, chat_template=chat_template or chatml_template(system_prompt, video_token)
+        )
+        self.num_frames = num_frames
+        self.num_visual_tokens = num_visual_tokens
+        self.image_options = dict(image_options or {})
+        self.video_options = dict(video_options or {})
+        self.video_token = video_token
+        self.video_token_id = int(tokenizer.convert_tokens_to_ids(video_token))
+        self.system_prompt = system_prompt
+
+    @classmethod
+    def from_config(
+        cls, config: MobileVideoGPTConfig, tokenizer: PreTrainedTokenizerBase
+    ) -> "MobileVideoGPTProcessor":
+        """The processor that belongs to a model's configuration.
+
+        Raises:
+            ValueError: if the tokenizer has no token at the configuration's ``video_token_id``.
+        """
+        video_token = tokenizer.convert_ids_to_tokens(config.video_token_id)
+        if not video_token:
+            raise ValueError(
+                f"the tokenizer has no token {config.video_token_id}, which the configuration uses "
+                "as video placeholder: use the model's own tokenizer."
+            )
+        return cls(
+            tokenizer,
+            num_frames=config.num_frames,
+            num_visual_tokens=config.num_visual_tokens,
+            image_options=_options(config, "image", ("mean", "std", "interpolation", "resize")),
+            video_options=_options(config, "video", ("mean", "std", "interpolation")),
+            video_token=video_token,
+        )
+
+    def __call__(
+        self,
+        text: str | Sequence[str] | None = None,
+        videos: Any = None,
+        messages: Any = None,
+        *,
+        label_style: LabelStyle | None = None,
+        add_generation_prompt: bool | None = None,
+        padding_side: str | None = None,
+        max_length: int | None = None,
+        return_tensors: str | None = "pt",
+        **others: Any,
+    ) -> BatchFeature:
+        """Make a batch of model inputs from prompts or conversations.
+
+        Args:
+            text: prompts with one placeholder per video, as `apply_chat_template` renders them; or
+                bare questions, one per video, which become conversations.
+            videos: one video or a list of them, in the order of their placeholders; each is what
+                `read_video` takes, or a `VideoClip`.
+            messages: instead of text, one conversation or a list of them; their content may hold
+                the videos.
+            label_style: add ``labels``, of "answers" only or as "released".
+            add_generation_prompt: end conversations in an open assistant turn; by default if no
+                labels are asked for and the last message is not the assistant's.
+            padding_side: "left" or "right"; by default right with labels and left without.
+            max_length: cut longer rows at the end, as long as no placeholder is lost.
+            return_tensors: "pt", "np", or None for lists of ids.
+
+        Returns:
+            ``input_ids`` and ``attention_mask`` (B, L); with videos ``image_pixel_values``
+            (V, T, 3, H, W) and ``video_pixel_values`` (V, T, 3, h, w); ``labels`` if asked for.
+
+        Raises:
+            ValueError: if placeholders and videos do not match, or the input makes no sense.
+        """
+        _check_others(others)
+        conversations = self._conversations(text, videos, messages)
+        if conversations is None:
+            texts = [text] if isinstance(text, str) else list(text or [])
+            rows = [self.prompt.encode_text(prompt) for prompt in texts]
+            labels, sources = None, flat_videos(videos)
+            if label_style is not None:
+                raise ValueError("labels need to know who speaks: give messages instead of text.")
+        else:
+            rows, labels = self._encode_all(conversations, label_style, add_generation_prompt)
+            sources = fill_in(conversations, flat_videos(videos))
+        self._check_number(rows, len(sources))
+        side = padding_side or ("left" if labels is None else "right")
+        data: dict[str, Any] = self._pad(rows, labels, max_length, side)
+        if sources:
+            data |= self._pixel_batch(sources)
+        return BatchFeature(data, tensor_type=return_tensors)
+
+    @property
+    def prompt(self) -> PromptEncoder:
+        """Turns messages into ids with the present tokenizer and settings."""
+        return PromptEncoder(self.tokenizer, self.video_token, self.num_visual_tokens)
+
+    def pixels(self, frames: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Both encoders' inputs of one video.
+
+        Args:
+            frames: T frames, uint8 (H, W, 3).
+
+        Returns:
+            float32 (1, T, 3, H, W) for the image encoder and (1, T, 3, h, w) for the video encoder.
+        """
+        image = image_pixels(frames, **self.image_options)
+        video = video_pixels(frames, **self.video_options)
+        return image[None], video[None]
+
+    def prefix_ids(self, *, system: str | None = None) -> list[int]:
+        """The prompt up to and with the visual placeholders: the same for every question.
+
+        ``prefix_ids() + question_ids(...)`` is exactly the prompt of the whole conversation, so the
+        language model's state after the prefix can be kept.
+        """
+        messages = [Message("system", self.system_prompt if system is None else system)]
+        messages.append(Message("user", "", (None,)))
+        text = "".join(self.prompt.render(message) for message in messages)
+        return self.prompt.encode_text(text[: text.index(self.video_token) + len(self.video_token)])
+
+    def question_ids(self, question: str, *, history: Sequence[tuple[str, str]] = ()) -> list[int]:
+        """The prompt after the placeholders: earlier turns, the question, an open assistant turn.
+
+        Args:
+            question: what the user asks now.
+            history: earlier (question, answer) pairs about the same video, oldest first.
+        """
+        said = [*(text for pair in history for text in pair), question]
+        if any(self.video_token in text for text in said):
+            raise ValueError(f"{self.video_token} stands for the video: leave it out of the text.")
+        messages = [
+            Message("assistant" if turn % 2 else "user", text) for turn, text in enumerate(said)
+        ]
+        text = "".join(self.prompt.render(message) for message in messages)
+        # The first user turn is open already: its header and the video are the prefix.
+        text = "\n" + text.removeprefix("<|im_start|>user\n") + OPEN_TURN
+        return self.prompt.encode_piece(text)
+
+    @property
+    def model_input_names(self) -> list[str]:
+        return [*self.tokenizer.model_input_names, "image_pixel_values", "video_pixel_values"]
+
+    def _conversations(self, text: Any, videos: Any, messages: Any) -> list[list[Message]] | None:
+        """Conversations to encode, or None if ``text`` holds finished prompts."""
+        if (text is None) == (messages is None):
+            raise ValueError("give either text or messages.")
+        if messages is None:
+            texts = [text] if isinstance(text, str) else list(text)
+            if any("<|im_start|>" in item or self.video_token in item for item in texts):
+                return None
+            number = len(flat_videos(videos))
+            if number not in (0, len(texts)):
+                raise ValueError(
+                    f"{len(texts)} questions came with {number} videos: give one video for each."
+                )
+            clips = (None,) if number else ()
+            system = Message("system", self.system_prompt)
+            return [[system, Message("user", item, clips)] for item in texts]
+        batch = [messages] if is_one_conversation(messages) else list(messages)
+        if not batch:
+            raise ValueError("messages is empty: give at least one conversation.")
+        return [read_messages(item, self.video_token, self.system_prompt) for item in batch]
+
+    def _encode_all(
+        self,
+        conversations: list[list[Message]],
+        label_style: LabelStyle | None,
+        add_generation_prompt: bool | None,
+    ) -> tuple[list[list[int]], list[list[int]] | None]:
+        prompt = self.prompt
+        if label_style is not None:
+            pairs = [prompt.encode_with_labels(item, label_style) for item in conversations]
+            return [ids for ids, _ in pairs], [labels for _, labels in pairs]
+        rows = []
+        for item in conversations:
+            is_open = add_generation_prompt
+            if is_open is None:
+                is_open = item[-1].role != "assistant"
+            rows.append(prompt.encode(item, open_turn=is_open))
+        return rows, None
+
+    def _check_number(self, rows: list[list[int]], num_videos: int) -> None:
+        placeholders = sum(row.count(self.video_token_id) for row in rows)
+        if placeholders != num_videos * self.num_visual_tokens:
+            wanted = placeholders / self.num_visual_tokens
+            raise ValueError(
+                f"the text has placeholders for {wanted:g} videos, but {num_videos} were given: "
+                "give one video per placeholder."
+            )
+
+    def _pad(
+        self,
+        rows: list[list[int]],
+        labels: list[list[int]] | None,
+        max_length: int | None,
+        side: str,
+    ) -> dict[str, Any]:
+        if side not in ("left", "right"):
+            raise ValueError(f"padding_side {side!r} is unknown: use left or right.")
+        length = max(len(row) for row in rows)
+        if max_length is not None and length > max_length:
+            if any(self.video_token_id in row[max_length:] for row in rows):
+                raise ValueError(
+                    f"max_length {max_length} would cut into a video's {self.num_visual_tokens} "
+                    "placeholders: raise it."
+                )
+            length = max_length
+        pad_id = self.tokenizer.pad_token_id
+        columns = {"input_ids": (rows, 0 if pad_id is None else pad_id)}
+        columns["attention_mask"] = ([[1] * len(row) for row in rows], 0)
+        if labels is not None:
+            columns["labels"] = (labels, IGNORED)
+        return {
+            name: [_padded(row[:length], length, filler, side) for row in values]
+            for name, (values, filler) in columns.items()
+        }
+
+    def _pixel_batch(self, sources: list[Any]) -> dict[str, torch.Tensor]:
+        pairs = [self.pixels(self._frames(source)) for source in sources]
+        return {
+            "image_pixel_values": torch.cat([image for image, _ in pairs]),  # (V, T, 3, H, W)
+            "video_pixel_values": torch.cat([video for _, video in pairs]),  # (V, T, 3, h, w)
+        }
+
+    def _frames(self, source: Any) -> list[np.ndarray]:
+        clip = (
+            source if isinstance(source, VideoClip) else read_video(source, count=self.num_frames)
+        )
+        if len(clip.frames) != self.num_frames:
+            raise ValueError(
+                f"{clip.name} was read with {len(clip.frames)} frames, but the model takes "
+                f"{self.num_frames}: read it with count={self.num_frames}."
+            )
+        return clip.frames
+
+
+def _options(config: MobileVideoGPTConfig, encoder: str, names: Sequence[str]) -> dict[str, Any]:
+    """One encoder's preprocessing as keywords: its size, and ``names`` of the configuration."""
+    options = {name: getattr(config, f"{encoder}_{name}") for name in names}
+    options = {name: list(v) if isinstance(v, tuple) else v for name, v in options.items()}
+    return {"size": getattr(config, f"{encoder}_config").image_size, **options}
+
+
+def _padded(row: list[int], length: int, filler: int, side: str) -> list[int]:
+    padding = [filler] * (length - len(row))
+    return padding + row if side == "left" else row + padding
+
+
+def _check_others(others: Mapping[str, Any]) -> None:
+    for name, value in others.items():
+        if name not in _HARMLESS:
+            raise TypeError(f"MobileVideoGPTProcessor takes no argument {name!r}.")
+        if name in ("images", "audio") and value is not None:
+            raise ValueError(f"{name} are not supported: give a picture as a video of one frame.")
+
+
+AutoProcessor.register(MobileVideoGPTConfig, MobileVideoGPTProcessor, exist_ok=True)

@@ -1,0 +1,129 @@
+"""Messages -> token ids and labels, in Qwen's ChatML with one placeholder per visual token.
+
+A user turn with a video reads ``<|im_start|>user``, newline, N times ``<|video_pad|>``, newline,
+question, ``<|im_end|>``, newline: the released prompt, with N placeholders in place of its run of
+sixteen.  Text is split at the placeholders and every piece is encoded by itself, as released, so
+that the tokens around a video never depend on it.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Literal
+
+from transformers import PreTrainedTokenizerBase
+
+from mobile_videogpt.processor.messages import Message
+
+LabelStyle = Literal["answers", "released"]
+IGNORED = -100
+OPEN_TURN = "<|im_start|>assistant\n"
+# The released training loop trains these wherever they stand, whoever speaks.
+_TRAINED_EVERYWHERE = (
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|object_ref_start|>",
+    "<|object_ref_end|>",
+    "<|box_start|>",
+    "<|box_end|>",
+    "<|quad_start|>",
+    "<|quad_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+)
+
+
+def chatml_template(system_prompt: str, video_token: str) -> str:
+    """The same prompt as a Jinja template, for servers and pipelines that render it themselves."""
+    video = json.dumps(video_token + "\n")
+    turn = (
+        "{{- '<|im_start|>' + message['role'] + '\\n' }}"
+        "{%- if message['content'] is string %}{{- message['content'] }}"
+        "{%- else %}"
+        "{%- for item in message['content'] if item['type'] == 'video' %}{{- " + video + " }}"
+        "{%- endfor %}"
+        "{%- for item in message['content'] if item['type'] == 'text' %}{{- item['text'] }}"
+        "{%- endfor %}"
+        "{%- endif %}"
+        "{{- '<|im_end|>\\n' }}"
+    )
+    return (
+        "{%- if messages[0]['role'] != 'system' %}"
+        "{{- '<|im_start|>system\\n' + " + json.dumps(system_prompt) + " + '<|im_end|>\\n' }}"
+        "{%- endif %}"
+        "{%- for message in messages %}" + turn + "{%- endfor %}"
+        "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
+    )
+
+
+class PromptEncoder:
+    """ChatML for one tokenizer and one number of visual tokens per video."""
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, video_token: str, num_visual_tokens: int
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._video_token = video_token
+        self._video_token_id = int(tokenizer.convert_tokens_to_ids(video_token))
+        self._num_visual_tokens = num_visual_tokens
+        vocabulary = tokenizer.get_vocab()
+        self._trained_everywhere = {
+            vocabulary[token] for token in _TRAINED_EVERYWHERE if token in vocabulary
+        }
+
+    def render(self, message: Message) -> str:
+        """One turn as text, one placeholder per video."""
+        videos = (self._video_token + "\n") * len(message.videos)
+        return f"<|im_start|>{message.role}\n{videos}{message.text}<|im_end|>\n"
+
+    def encode_text(self, text: str) -> list[int]:
+        """Token ids of rendered text, every placeholder grown to one per visual token.
+
+        A run of exactly as many placeholders as a video has visual tokens counts as grown already.
+        """
+        grown = self._video_token * self._num_visual_tokens
+        pieces = text.replace(grown, self._video_token).split(self._video_token)
+        ids = self.encode_piece(pieces[0])
+        for piece in pieces[1:]:
+            ids += [self._video_token_id] * self._num_visual_tokens + self.encode_piece(piece)
+        return ids
+
+    def encode_piece(self, text: str) -> list[int]:
+        """Token ids of text without placeholders."""
+        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
+
+    def encode(self, messages: Sequence[Message], *, open_turn: bool) -> list[int]:
+        """Token ids of a conversation, ending in an open assistant turn if asked for."""
+        text = "".join(self.render(message) for message in messages)
+        return self.encode_text(text + OPEN_TURN if open_turn else text)
+
+    def encode_with_labels(
+        self, messages: Sequence[Message], style: LabelStyle
+    ) -> tuple[list[int], list[int]]:
+        """Token ids of a finished conversation and what to learn of it, both of length L.
+
+        Style "answers": what the assistant says and its ``<|im_end|>``.  Style "released": whole
+        assistant turns with header and final newline, and every chat token of the other turns.
+        Visual placeholders are never learned.
+        """
+        ids: list[int] = []
+        labels: list[int] = []
+        for message in messages:
+            turn = self.encode_text(self.render(message))
+            ids += turn
+            labels += self._turn_labels(turn, message.role == "assistant", style)
+        return ids, labels
+
+    def _turn_labels(self, turn: list[int], is_answer: bool, style: LabelStyle) -> list[int]:
+        if style == "released":
+            learned = set(turn) if is_answer else self._trained_everywhere
+            learned = learned - {self._video_token_id}
+            return [token if token in learned else IGNORED for token in turn]
+        if style != "answers":
+            raise ValueError(f"label_style {style!r} is unknown: use answers or released.")
+        if not is_answer:
+            return [IGNORED] * len(turn)
+        header, newline = len(self.encode_piece(OPEN_TURN)), len(self.encode_piece("\n"))
+        answer = turn[header : len(turn) - newline]
+        return [IGNORED] * header + answer + [IGNORED] * newline
