@@ -150,6 +150,9 @@ class VideoMambaModel(PreTrainedModel):
     input_modalities = ("video",)
     supports_gradient_checkpointing = True
     _no_split_modules = ["VideoMambaBlock"]
+    _supports_sdpa = True  # there is no attention here: any implementation may be asked for
+    _supports_flash_attn = True
+    _supports_attention_backend = True
 
     def __init__(self, config: VideoMambaConfig) -> None:
         super().__init__(config)

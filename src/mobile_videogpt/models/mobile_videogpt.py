@@ -1,0 +1,419 @@
+"""Mobile-VideoGPT itself (paper section 3, Figure 2): two encoders, two projectors, one small language model.
+
+Sampled frames go through CLIP; attention among their features picks the key frames; VideoMamba sees only those; both
+streams are projected and stand as one run of visual tokens in the language model's input. Every step is a method, so
+that a caller can time it, cache its result or replace it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoModel,
+    AutoModelForImageTextToText,
+    AutoModelForMultimodalLM,
+    CLIPVisionModel,
+    GenerationMixin,
+    PreTrainedModel,
+    Qwen2ForCausalLM,
+)
+from transformers import initialization as init
+from transformers.cache_utils import Cache
+from transformers.modeling_outputs import CausalLMOutputWithPast
+from transformers.utils import ModelOutput
+
+from ..config import MobileVideoGPTConfig, VideoMambaConfig
+from .frame_selection import score_frames, select_frames, uniform_frames
+from .projector import build_projector, pool_grid
+from .videomamba import VideoMambaModel
+
+VISUAL_INPUTS = (
+    "image_pixel_values",
+    "video_pixel_values",
+    "image_features",
+    "video_features",
+    "visual_embeds",
+)
+
+
+@dataclass
+class VisualEncoding(ModelOutput):
+    """What ``encode_video`` finds out about B videos.
+
+    Attributes:
+        visual_embeds: (B, V, E), the visual tokens as the language model takes them.
+        frame_scores: (B, T) in float32, the attention each sampled frame received.
+        kept_frames: (B, K), ascending indices of the key frames.
+        image_features: (B, T, N, D).
+        video_features: (B, K, N, D).
+    """
+
+    visual_embeds: Tensor | None = None
+    frame_scores: Tensor | None = None
+    kept_frames: Tensor | None = None
+    image_features: Tensor | None = None
+    video_features: Tensor | None = None
+
+
+class MobileVideoGPTForConditionalGeneration(PreTrainedModel, GenerationMixin):
+    """The whole model; see ``forward`` for the inputs and ``encode_video`` for the visual half."""
+
+    config_class = MobileVideoGPTConfig
+    base_model_prefix = "model"
+    input_modalities = ("video", "text")
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["CLIPEncoderLayer", "VideoMambaBlock", "Qwen2DecoderLayer"]
+    _skip_keys_device_placement = ["past_key_values"]
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_attention_backend = True
+
+    def __init__(self, config: MobileVideoGPTConfig) -> None:
+        super().__init__(config)
+        width = config.text_config.hidden_size
+        kind = config.projector_type
+        self.image_encoder = CLIPVisionModel(config.image_config)
+        self.video_encoder = VideoMambaModel(config.video_config)
+        self.image_projector = build_projector(
+            kind, config.image_config.hidden_size, width, config.image_token_grid
+        )
+        self.video_projector = build_projector(
+            kind, config.video_config.hidden_size, width, config.video_token_grid
+        )
+        self.language_model = Qwen2ForCausalLM(config.text_config)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.language_model.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.language_model.get_output_embeddings()
+
+    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+        self.language_model.set_output_embeddings(new_embeddings)
+
+    # The visual half, step by step.
+
+    def encode_images(self, image_pixel_values: Tensor) -> Tensor:
+        """Return CLIP's patch features of every sampled frame.
+
+        Args:
+            image_pixel_values: (B, T, 3, H, W), normalised for the image encoder.
+
+        Returns:
+            (B, T, N, D), hidden state ``config.image_feature_layer`` without the class token.
+        """
+        encoder = self.image_encoder
+        pixels = image_pixel_values.flatten(0, 1)  # (B * T, 3, H, W)
+        pixels = pixels.to(encoder.embeddings.patch_embedding.weight.dtype)
+        hidden = encoder.pre_layrnorm(encoder.embeddings(pixels))  # (B * T, 1 + N, D)
+        # Layers after the chosen one are not run; hidden state 0 is the input of the first layer.
+        depth = range(len(encoder.encoder.layers) + 1)[self.config.image_feature_layer]
+        for layer in encoder.encoder.layers[:depth]:
+            hidden = layer(hidden, None)
+        return hidden[:, 1:].unflatten(0, image_pixel_values.shape[:2])  # (B, T, N, D)
+
+    @torch.no_grad()
+    def select(self, image_features: Tensor) -> tuple[Tensor, Tensor]:
+        """Score the frames and choose the key frames.
+
+        Args:
+            image_features: (B, T, N, D).
+
+        Returns:
+            Scores (B, T) in float32 and ascending frame indices (B, K). ``"uniform"`` selection scores nothing: its
+            scores are zero.
+        """
+        config = self.config
+        batch, frames = image_features.shape[:2]
+        kept_per_chunk, largest = config.frames_kept_per_chunk, config.select_largest
+        num_chunks = frames // config.frames_per_chunk
+        num_kept = num_chunks * kept_per_chunk
+        if config.frame_selection == "uniform":
+            kept = torch.tensor(uniform_frames(frames, num_kept), device=image_features.device)
+            return image_features.new_zeros(batch, frames, dtype=torch.float32), kept.expand(batch, -1)
+        if config.frame_selection == "global":
+            scores = score_frames(image_features)
+            return scores, select_frames(scores, num_kept, largest)
+        chunks = image_features.unflatten(1, (num_chunks, config.frames_per_chunk))
+        scores = score_frames(chunks)  # (B, S, F)
+        kept = select_frames(scores, kept_per_chunk, largest)  # (B, S, K), within the chunk
+        first_frames = torch.arange(num_chunks, device=kept.device) * config.frames_per_chunk
+        return scores.flatten(1), (kept + first_frames[:, None]).flatten(1)
+
+    def encode_video_frames(self, video_pixel_values: Tensor) -> Tensor:
+        """Return VideoMamba's patch features of the key frames.
+
+        Args:
+            video_pixel_values: (B, K, 3, H, W), normalised for the video encoder.
+
+        Returns:
+            (B, K, N, D) without the class token.
+        """
+        hidden = self.video_encoder(video_pixel_values).last_hidden_state  # (B, 1 + K * N, D)
+        return hidden[:, 1:].unflatten(1, (video_pixel_values.shape[1], -1))
+
+    def project_features(self, image_features: Tensor, video_features: Tensor) -> Tensor:
+        """Turn both encoders' features into one sequence of visual tokens (equations 1, 2 and 5).
+
+        Args:
+            image_features: (B, T, N, D_image), class tokens already dropped.
+            video_features: (B, K, N, D_video), class tokens already dropped.
+
+        Returns:
+            (B, V, E): the image tokens frame by frame, then the video tokens, in ``config.video_token_layout``.
+        """
+        images = self._project(self.image_projector, image_features)  # (B, T * n, E)
+        if self.config.video_token_layout == "released":
+            # Pooled per frame, then all tokens of a chunk are viewed as one square grid and pooled again.
+            pooled = pool_grid(video_features, self.config.video_pool_grid)  # (B, K, n, D)
+            kept = self.config.frames_kept_per_chunk
+            video_features = pooled.unflatten(1, (-1, kept)).flatten(2, 3)  # (B, S, K * n, D)
+        videos = self._project(self.video_projector, video_features)
+        return torch.cat((images, videos), dim=1)
+
+    @staticmethod
+    def _project(projector: nn.Module, features: Tensor) -> Tensor:
+        """(B, groups, N, D) -> (B, groups * n, E)."""
+        weight = next(p for p in projector.parameters() if p.is_floating_point())
+        tokens = projector(features.flatten(0, 1).to(weight.dtype))
+        return tokens.unflatten(0, features.shape[:2]).flatten(1, 2)
+
+    def encode_video(self, image_pixel_values: Tensor, video_pixel_values: Tensor) -> VisualEncoding:
+        """Run the whole visual half.
+
+        Args:
+            image_pixel_values: (B, T, 3, H, W), all sampled frames for the image encoder.
+            video_pixel_values: (B, T, 3, h, w), the same frames for the video encoder.
+        """
+        self._check_frames(image_pixel_values, video_pixel_values)
+        image_features = self.encode_images(image_pixel_values)
+        frame_scores, kept_frames = self.select(image_features)
+        rows = torch.arange(kept_frames.shape[0], device=video_pixel_values.device)[:, None]
+        key_frames = video_pixel_values[rows, kept_frames.to(rows.device)]  # (B, K, 3, h, w)
+        video_features = self.encode_video_frames(key_frames)
+        return VisualEncoding(
+            visual_embeds=self.project_features(image_features, video_features),
+            frame_scores=frame_scores,
+            kept_frames=kept_frames,
+            image_features=image_features,
+            video_features=video_features,
+        )
+
+    def _check_frames(self, image_pixel_values: Tensor, video_pixel_values: Tensor) -> None:
+        wanted = self.config.num_frames
+        for name, pixels in (
+            ("image_pixel_values", image_pixel_values),
+            ("video_pixel_values", video_pixel_values),
+        ):
+            if pixels.dim() != 5 or pixels.shape[1] != wanted:
+                raise ValueError(
+                    f"{name} must have shape (batch, {wanted}, 3, height, width), but has "
+                    f"{tuple(pixels.shape)}; give exactly {wanted} sampled frames per video."
+                )
+
+    # The language half.
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        image_pixel_values: Tensor | None = None,
+        video_pixel_values: Tensor | None = None,
+        image_features: Tensor | None = None,
+        video_features: Tensor | None = None,
+        visual_embeds: Tensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        **kwargs: Any,
+    ) -> CausalLMOutputWithPast:
+        """Run the language model over text and visual tokens.
+
+        The videos come in one of three forms, in the order in which their placeholders stand in the batch: pixels,
+        both encoders' features, or finished visual tokens. A row without placeholders is text only.
+
+        Args:
+            input_ids: (B, L), with ``config.num_visual_tokens`` times ``config.video_token_id`` per video.
+            attention_mask: (B, L), or any 4-D mask the language model takes.
+            position_ids: (B, L).
+            past_key_values: keys and values of earlier tokens.
+            inputs_embeds: (B, L, E) instead of ``input_ids``; visual tokens are then already in place.
+            labels: (B, L), -100 where there is no target; predicted from the position before.
+            image_pixel_values: (videos, T, 3, H, W).
+            video_pixel_values: (videos, T, 3, h, w).
+            image_features: (videos, T, N, D), from ``encode_images``.
+            video_features: (videos, K, N, D), from ``encode_video_frames``.
+            visual_embeds: (videos, V, E), from ``encode_video`` or ``project_features``.
+            use_cache: return ``past_key_values``.
+            logits_to_keep: compute logits for the last so many positions only (0: all), or for these indices.
+            **kwargs: passed on to the language model.
+
+        Raises:
+            ValueError: if placeholders and visual tokens differ in number, or only one pixel tensor is given.
+        """
+        visual_embeds = self._visual_embeds(
+            image_pixel_values, video_pixel_values, image_features, video_features, visual_embeds
+        )
+        if inputs_embeds is None and input_ids is not None:
+            inputs_embeds = self.get_input_embeddings()(input_ids)
+            inputs_embeds = self._place_visual_tokens(input_ids, inputs_embeds, visual_embeds)
+        elif visual_embeds is not None:
+            raise ValueError(
+                "Visual inputs need input_ids to find their placeholders; give input_ids instead of inputs_embeds."
+            )
+        return self.language_model(
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            labels=labels,
+            use_cache=use_cache,
+            logits_to_keep=logits_to_keep,
+            **kwargs,
+        )
+
+    def _visual_embeds(
+        self,
+        image_pixel_values: Tensor | None,
+        video_pixel_values: Tensor | None,
+        image_features: Tensor | None,
+        video_features: Tensor | None,
+        visual_embeds: Tensor | None,
+    ) -> Tensor | None:
+        """Return the visual tokens (videos, V, E) from whichever form was given, or None."""
+        if visual_embeds is not None:
+            return visual_embeds
+        if image_features is not None and video_features is not None:
+            return self.project_features(image_features, video_features)
+        if image_pixel_values is not None and video_pixel_values is not None:
+            if image_pixel_values.shape[0] == 0:  # a batch of text-only rows
+                return None
+            return self.encode_video(image_pixel_values, video_pixel_values).visual_embeds
+        given = (image_pixel_values, video_pixel_values, image_features, video_features)
+        if any(x is not None for x in given):
+            raise ValueError(
+                "A video needs image_pixel_values and video_pixel_values, or image_features and video_features, "
+                "together; only one of a pair was given."
+            )
+        return None
+
+    def _place_visual_tokens(
+        self, input_ids: Tensor, inputs_embeds: Tensor, visual_embeds: Tensor | None
+    ) -> Tensor:
+        """Scatter the visual tokens to the placeholders, in order."""
+        if visual_embeds is None and input_ids.shape[1] == 1:  # a decoding step: nothing to check
+            return inputs_embeds
+        placeholders = input_ids == self.config.video_token_id  # (B, L)
+        num_placeholders = int(placeholders.sum())
+        num_tokens = 0 if visual_embeds is None else visual_embeds.shape[:-1].numel()
+        if num_placeholders != num_tokens:
+            raise ValueError(
+                f"The prompt holds {num_placeholders} video placeholders (id {self.config.video_token_id}), but "
+                f"{num_tokens} visual tokens were given; each video needs {self.config.num_visual_tokens} of both."
+            )
+        if visual_embeds is None:
+            return inputs_embeds
+        visual_embeds = visual_embeds.to(inputs_embeds.device, inputs_embeds.dtype)
+        return inputs_embeds.masked_scatter(placeholders.unsqueeze(-1), visual_embeds)
+
+    # Generation: a video is encoded once, however many beams, samples or steps follow.
+
+    @torch.no_grad()
+    def generate(self, inputs: Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
+        """Generate as in transformers; also takes the visual inputs of ``forward``."""
+        visual = {name: kwargs.pop(name, None) for name in VISUAL_INPUTS}
+        visual_embeds = self._visual_embeds(**visual)
+        if visual_embeds is not None:
+            kwargs["visual_embeds"] = visual_embeds
+        return super().generate(inputs, *args, **kwargs)
+
+    def prepare_inputs_for_generation(
+        self,
+        input_ids: Tensor,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        is_first_iteration: bool | None = False,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """As in transformers, with the visual tokens only where their placeholders are processed."""
+        model_inputs = super().prepare_inputs_for_generation(
+            input_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            is_first_iteration=is_first_iteration,
+            **kwargs,
+        )
+        if model_inputs.get("visual_embeds") is not None:
+            processed = model_inputs.get("input_ids")
+            is_decoding_step = not is_first_iteration and kwargs.get("use_cache", True)
+            # A cache handed to generate may hold the whole visual prefix already.
+            if is_decoding_step or (
+                processed is not None and not (processed == self.config.video_token_id).any()
+            ):
+                model_inputs["visual_embeds"] = None
+        return model_inputs
+
+    def _expand_inputs_for_generation(
+        self,
+        expand_size: int = 1,
+        is_encoder_decoder: bool = False,
+        input_ids: Tensor | None = None,
+        **model_kwargs: Any,
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """Repeat every row for beams or samples; a row may own no video or several."""
+        visual_embeds = model_kwargs.pop("visual_embeds", None)
+        if visual_embeds is not None and expand_size > 1:
+            placeholders = (input_ids == self.config.video_token_id).sum(1)
+            counts = (placeholders // visual_embeds.shape[1]).tolist()
+            order = _repeat_rows(counts, expand_size)
+            visual_embeds = visual_embeds[torch.tensor(order, device=visual_embeds.device)]
+        input_ids, model_kwargs = super()._expand_inputs_for_generation(
+            expand_size=expand_size,
+            is_encoder_decoder=is_encoder_decoder,
+            input_ids=input_ids,
+            **model_kwargs,
+        )
+        if visual_embeds is not None:
+            model_kwargs["visual_embeds"] = visual_embeds
+        return input_ids, model_kwargs
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Projectors only; encoders and language model bring their own."""
+        if isinstance(module, nn.Linear):
+            init.xavier_uniform_(module.weight)
+            init.zeros_(module.bias)
+        elif isinstance(module, nn.Conv2d):  # the positional encoder starts as a small correction
+            init.normal_(module.weight, std=self.config.initializer_range)
+            init.zeros_(module.bias)
+
+
+def _repeat_rows(videos_per_row: Sequence[int], times: int) -> list[int]:
+    """Return video indices when every row is repeated in place.
+
+    >>> _repeat_rows([1, 0, 2], 2)
+    [0, 0, 1, 2, 1, 2]
+    """
+    order: list[int] = []
+    first = 0
+    for count in videos_per_row:
+        order += list(range(first, first + count)) * times
+        first += count
+    return order
+
+
+AutoModel.register(VideoMambaConfig, VideoMambaModel, exist_ok=True)
+for _auto_class in (AutoModelForImageTextToText, AutoModelForMultimodalLM):
+    _auto_class.register(
+        MobileVideoGPTConfig, MobileVideoGPTForConditionalGeneration, exist_ok=True
+    )
