@@ -68,11 +68,10 @@ class VideoChat:
     ) -> None:
         check_engine_name(engine)
         target = pick_device(device)
+        number_format = pick_dtype(dtype, target)
         from mobile_videogpt.checkpoints import load_model
 
-        model, processor = load_model(
-            str(model_name_or_path), device=target, dtype=pick_dtype(dtype, target)
-        )
+        model, processor = load_model(str(model_name_or_path), device=target, dtype=number_format)
         if str(model_name_or_path) == MINIATURE:
             _say_what_the_miniature_is()
         self._set_up(model, processor, str(model_name_or_path), max_open_videos)
@@ -131,11 +130,16 @@ class VideoChat:
         self.config: MobileVideoGPTConfig = model.config
         self._end_ids = _end_token_ids(processor.tokenizer, model.generation_config)
         self.engine: Engine = TorchEngine(model, self._end_ids)
-        self._max_open_videos = max_open_videos
+        self.max_open_videos = max_open_videos
         self._open_videos: OrderedDict[str, EncodedVideo] = OrderedDict()
 
     def open(
-        self, video: Any, start: float | None = None, end: float | None = None
+        self,
+        video: Any,
+        start: float | None = None,
+        end: float | None = None,
+        *,
+        fps: float | None = None,
     ) -> EncodedVideo:
         """Decode and encode a video once; ask about the result as often as you like.
 
@@ -144,11 +148,17 @@ class VideoChat:
                 file; an `EncodedVideo` is returned as it is.
             start: look from this second on.
             end: look up to this second.
+            fps: frames per second of a source without a clock (folder, array, list).
 
         Raises:
             VideoError: it cannot be read; the message says why.
         """
-        return self._open(video, start, end, self.engine.stopwatch())
+        part = {"start": start, "end": end, "fps": fps}
+        return self._open(video, self.engine.stopwatch(), part)
+
+    def forget(self) -> None:
+        """Let go of all videos that are kept in memory; those in the caller's hands stay usable."""
+        self._open_videos.clear()
 
     def ask(self, video: Any, question: str, **options: Any) -> Answer:
         """Answer a question about a video.
@@ -169,8 +179,6 @@ class VideoChat:
         question: str,
         *,
         history: History = (),
-        start: float | None = None,
-        end: float | None = None,
         **generation: Any,
     ) -> AnswerStream:
         """Answer a question piece by piece: `for piece in chat.stream(video, question)`.
@@ -179,7 +187,6 @@ class VideoChat:
             video: what `open` returned, or anything that `open` takes.
             question: what to ask.
             history: earlier (question, answer) pairs about the same video.
-            start, end: part of the video in seconds, where `video` is not yet open.
             generation: fields of `GenerationOptions`: max_new_tokens, do_sample, temperature,
                 top_k, top_p, repetition_penalty, seed.
 
@@ -189,8 +196,9 @@ class VideoChat:
         options = GenerationOptions(**generation)
         question_ids = self._question_ids(question, history)
         watch = self.engine.stopwatch()
-        encoded = self._open(video, start, end, watch)
+        encoded = self._open(video, watch)
         prefix = self._prefix(encoded, watch)
+        self._check_length(len(prefix.token_ids) + len(question_ids))
         token_ids = self.engine.generate(prefix, question_ids, options, watch)
 
         def build(ids: list[int], text: str) -> Answer:
@@ -222,7 +230,7 @@ class VideoChat:
             raise ValueError(f"options are {options!r}; give at least one, and none of them empty")
         question_ids = self._question_ids(question, history)
         watch = self.engine.stopwatch()
-        encoded = self._open(video, None, None, watch)
+        encoded = self._open(video, watch)
         prefix = self._prefix(encoded, watch)
         answers = [[*self._encode(option), self._end_ids[0]] for option in options]
         with watch.measure("prefill"):
@@ -238,13 +246,15 @@ class VideoChat:
         return Conversation(self, self.open(video))
 
     def _open(
-        self, video: Any, start: float | None, end: float | None, watch: Stopwatch
+        self, video: Any, watch: Stopwatch, part: dict[str, float | None] | None = None
     ) -> EncodedVideo:
+        """Open what is not open yet, measured by `watch`; `part` is for `read_video`."""
+        part = part or {}
         if isinstance(video, EncodedVideo):
-            self._check_own(video, start, end)
+            self._check_own(video, part)
             return video
         with watch.measure("decode"):
-            clip = read_video(video, start=start, end=end, count=self.config.num_frames)
+            clip = read_video(video, count=self.config.num_frames, **part)
             key = content_key(clip, self.engine.fingerprint)
         if key in self._open_videos:
             self._open_videos.move_to_end(key)
@@ -255,13 +265,13 @@ class VideoChat:
         encoded = EncodedVideo.from_clip(clip, tokens, key, watch.report())
         encoded.weights = self.engine.fingerprint
         self._open_videos[key] = encoded
-        while len(self._open_videos) > self._max_open_videos:
+        while len(self._open_videos) > self.max_open_videos:
             self._open_videos.popitem(last=False)
         return encoded
 
-    def _check_own(self, video: EncodedVideo, start: float | None, end: float | None) -> None:
-        if start is not None or end is not None:
-            raise ValueError("the video is open already; give start and end to `open`")
+    def _check_own(self, video: EncodedVideo, part: dict[str, float | None]) -> None:
+        if any(value is not None for value in part.values()):
+            raise ValueError("the video is open already; give start, end and fps with its path")
         if video.weights != self.engine.fingerprint:
             raise ValueError("the video was opened by another model; open it with this one")
 
@@ -275,7 +285,15 @@ class VideoChat:
     def _question_ids(self, question: str, history: History) -> list[int]:
         if not question.strip():
             raise ValueError('the question is empty; ask something, e.g. "What happens?"')
-        return self.processor.question_ids(question, history=history)
+        return self.processor.question_ids(question.strip(), history=history)
+
+    def _check_length(self, prompt: int) -> None:
+        room = self.config.text_config.max_position_embeddings
+        if prompt >= room:
+            raise ValueError(
+                f"question and history make a prompt of {prompt} tokens, but the model's context "
+                f"is {room}; ask something shorter or forget earlier turns"
+            )
 
     def _encode(self, text: str) -> list[int]:
         return self.processor.tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mobile_videogpt.cli.output import status
 
 if TYPE_CHECKING:
-    from mobile_videogpt.chat import VideoChat
+    from mobile_videogpt.chat import EncodedVideo, VideoChat
 
 DEFAULT_MODEL = "moving-shapes"
 
@@ -37,10 +37,11 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_range_arguments(parser: argparse.ArgumentParser) -> None:
-    """--start and --end: which part of the video to look at."""
+    """--start, --end and --fps: which part of the video to look at."""
     group = parser.add_argument_group("part of the video")
     group.add_argument("--start", type=seconds, metavar="S", help="look from this second on")
     group.add_argument("--end", type=seconds, metavar="S", help="look up to this second")
+    group.add_argument("--fps", type=positive_float, help="frames per second of a folder of frames")
 
 
 def add_generation_arguments(parser: argparse.ArgumentParser, max_new_tokens: int = 128) -> None:
@@ -82,7 +83,19 @@ def load_chat(args: argparse.Namespace) -> VideoChat:
     with status(f"loading {args.model}"):
         from mobile_videogpt.chat import VideoChat
 
-        return VideoChat(args.model, device=args.device, dtype=args.dtype, engine=args.engine)
+        # The command line holds on to the video it looks at; more copies would only cost memory.
+        return VideoChat(
+            args.model,
+            device=args.device,
+            dtype=args.dtype,
+            engine=args.engine,
+            max_open_videos=1,
+        )
+
+
+def open_video(chat: VideoChat, path: str, args: argparse.Namespace) -> EncodedVideo:
+    """The part of a video that the range arguments name, encoded."""
+    return chat.open(path, start=args.start, end=args.end, fps=args.fps)
 
 
 def quiet_libraries(debug: bool) -> None:

@@ -11,10 +11,11 @@ from mobile_videogpt.cli.arguments import (
     add_range_arguments,
     generation_options,
     load_chat,
+    open_video,
     require_question,
     require_video,
 )
-from mobile_videogpt.cli.output import answer, answer_json, status
+from mobile_videogpt.cli.output import add_timings, answer, answer_json, status
 
 if TYPE_CHECKING:
     from mobile_videogpt.chat import EncodedVideo, VideoChat
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"only one --option ({args.options[0]!r}) is given; give at least two")
     chat = load_chat(args)
     with status(f"looking at {args.video}"):
-        video = chat.open(args.video, start=args.start, end=args.end)
+        video = open_video(chat, args.video, args)
     if args.options is not None:
         return _choose(args, chat, video, question)
     stream = chat.stream(video, question, **generation_options(args))
@@ -118,8 +119,3 @@ def heading(args: argparse.Namespace, video: EncodedVideo, question: str) -> dic
         "frame_times": video.frame_times,
         "kept_frames": video.kept_frames,
     }
-
-
-def add_timings(first: dict[str, float], second: dict[str, float]) -> dict[str, float]:
-    """Seconds per part of two calls together, to the microsecond."""
-    return {part: round(first[part] + second[part], 6) for part in first}

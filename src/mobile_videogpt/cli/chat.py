@@ -14,6 +14,7 @@ from mobile_videogpt.cli.arguments import (
     add_range_arguments,
     generation_options,
     load_chat,
+    open_video,
     require_video,
 )
 from mobile_videogpt.cli.output import answer, say, status, to_json
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     require_video(args.video)
     chat = load_chat(args)
     with status(f"looking at {args.video}"):
-        video = chat.open(args.video, start=args.start, end=args.end)
+        video = open_video(chat, args.video, args)
     conversation = chat.conversation(video)
     if sys.stdin.isatty():
         say(f"{len(video.frames)} frames, {video.num_visual_tokens} visual tokens. {HELP}")

@@ -13,12 +13,13 @@ from mobile_videogpt.cli.arguments import (
     add_range_arguments,
     generation_options,
     load_chat,
+    open_video,
     require_question,
     require_writable_folder,
 )
 from mobile_videogpt.cli.failures import describe_error
 from mobile_videogpt.cli.jsonl import JsonLines
-from mobile_videogpt.cli.output import answer, answer_json, progress, say, to_json
+from mobile_videogpt.cli.output import add_timings, answer, answer_json, progress, say, to_json
 
 if TYPE_CHECKING:
     from mobile_videogpt.chat import VideoChat
@@ -130,9 +131,8 @@ def describe_one(
     try:
         if not path:
             raise ValueError("the video's path is empty")
-        result = chat.ask(
-            path, question, start=args.start, end=args.end, **generation_options(args)
-        )
+        video = open_video(chat, path, args)
+        result = chat.ask(video, question, **generation_options(args))
     except Exception as error:
         # Whatever is wrong with one video, the others are still wanted.
         if args.debug:
@@ -140,6 +140,6 @@ def describe_one(
         return {"error": describe_error(error)}
     return {
         "description": result.text,
-        "timings": {part: round(seconds, 6) for part, seconds in result.timings.items()},
+        "timings": add_timings(video.timings, result.timings),
         "tokens": result.tokens,
     }

@@ -11,6 +11,7 @@ from mobile_videogpt.cli.arguments import (
     add_model_arguments,
     add_range_arguments,
     load_chat,
+    open_video,
     require_video,
     require_writable_folder,
 )
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         require_writable_folder(output)
     chat = load_chat(args)
     with status(f"looking at {args.video}"):
-        video = chat.open(args.video, start=args.start, end=args.end)
+        video = open_video(chat, args.video, args)
     if output is not None:
         write_atomically(output, _png(chat, video))
     if args.json:

@@ -33,6 +33,11 @@ def to_json(document: Any, indent: int | None = None) -> str:
     return json.dumps(document, ensure_ascii=False, indent=indent, allow_nan=False)
 
 
+def add_timings(first: dict[str, float], second: dict[str, float]) -> dict[str, float]:
+    """Seconds per part of two calls together, to the microsecond."""
+    return {part: round(first[part] + second[part], 6) for part in first}
+
+
 def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
     """Yield `items` with a progress bar on stderr, shown only on a terminal."""
     if not sys.stderr.isatty():
