@@ -136,6 +136,40 @@ def check_command(words: list[str], line: str) -> None:
     assert not missing, f"{line}: the help does not know {missing}"
 
 
+CLI_PAGE = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+OPTION = r"(?<![\w-])--[a-z][\w-]+"
+
+
+def cli_sections() -> dict[str, str]:
+    """Heading -> text of the command line's page."""
+    parts = re.split(r"^## (.*)$", CLI_PAGE, flags=re.MULTILINE)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def options_of_section(name: str) -> set[str]:
+    """Options in a section's table, and in those of the shared sections it points to."""
+    sections = cli_sections()
+    text = sections[name]
+    for heading in sections:
+        if f"](#{heading.lower().replace(' ', '-')})" in text:
+            text += sections[heading]
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `--")]
+    return set(re.findall(OPTION, "\n".join(rows)))
+
+
+@pytest.mark.parametrize("section", [name for name in cli_sections() if name[0].islower()])
+def test_the_command_line_page_lists_every_option(section: str):
+    text = help_of(*section.split())
+    assert text, f"docs/cli.md describes {section!r}, which is no command"
+    shown = set(re.findall(r"^ +(?:-\w(?: \S+)?, )?(--[a-z][\w-]+)", text, flags=re.MULTILINE))
+    assert options_of_section(section) == shown - {"--help", "--debug"}
+
+
+def test_the_command_line_page_describes_every_command():
+    commands = set(re.findall(r"^    (\w+)", help_of(), flags=re.MULTILINE))
+    assert commands == {name.split()[0] for name in cli_sections() if name[0].islower()}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_every_link_leads_somewhere(page: Path):
     text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
