@@ -248,9 +248,9 @@ _MOVING_SHAPES = {
     "video_config": {
         "image_size": 48,
         "patch_size": 8,
-        "hidden_size": 128,
-        "num_hidden_layers": 5,
-        "state_size": 8,
+        "hidden_size": 96,
+        "num_hidden_layers": 4,
+        "state_size": 4,
         "temporal_kernel": 3,
         "position_initializer_range": 0.5,
     },

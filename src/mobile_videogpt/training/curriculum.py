@@ -1,0 +1,43 @@
+"""Which questions a training step asks: fresh wording each visit, families in balance."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..config import MobileVideoGPTConfig
+from ..synthetic.captions import ask_caption, ask_objects
+from ..synthetic.questions import Question, ask_dialogue, ask_questions
+from ..synthetic.world import Clip
+
+# What can be answered from the image tokens alone: stage 1 warms its projector up on these.
+IMAGE_FAMILIES = ("object_existence",)
+SHOW_OPTIONS = 0.35  # share of questions that are asked with their options
+
+
+def draw_questions(
+    clip: Clip, rng: np.random.Generator, count: int, families: tuple[str, ...] = ()
+) -> list[tuple[Question, bool]]:
+    """Up to `count` questions about the clip, each with whether its options are shown.
+
+    Two in three rows end with a description, a list of the objects or a dialogue.
+    """
+    questions = ask_questions(clip, rng, per_family=2, families=families)
+    order = rng.permutation(len(questions))[:count]
+    drawn = [(questions[i], bool(rng.random() < SHOW_OPTIONS)) for i in order]
+    if families:
+        return [*drawn, (ask_objects(clip, rng), False)]
+    extras = [ask_dialogue(clip, rng), ask_caption(clip, rng), ask_objects(clip, rng)]
+    extra = extras[rng.integers(3)]
+    return [*drawn, (extra, False)] if extra else drawn
+
+
+def draw_hidden_branch(
+    config: MobileVideoGPTConfig, rng: np.random.Generator, image: float, video: float
+) -> range | None:
+    """Hide the image tokens with probability `image`, the video tokens with `video`, else none."""
+    draw = rng.random()
+    if draw < image:
+        return range(config.num_image_tokens)
+    if draw < image + video:
+        return range(config.num_image_tokens, config.num_visual_tokens)
+    return None

@@ -1,0 +1,176 @@
+"""Stage 0, encoders: learn to see MovingShapes from dense labels.
+
+Not in the paper, which starts from OpenAI's CLIP and OpenGVLab's VideoMamba-M: no encoders of this
+size are to be had. Linear heads on the patch features say what each patch shows; the heads are
+thrown away afterwards, so what they need must stand in the features, where a projector can read it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+from transformers import CLIPVisionModel
+
+from ..config import MobileVideoGPTConfig
+from ..models.videomamba import VideoMambaModel
+from ..synthetic.labels import CLIP_ATTRIBUTES, FRAME_ATTRIBUTES
+from .clips import ClipCache, normalise
+
+NOISE = 0.15  # of the normalised pixels, scaled by a random factor for each clip
+
+
+class DenseHeads(nn.Module):
+    """Linear read-outs of patch features, and the loss that trains what is underneath.
+
+    Returned accuracies are over patches that show an object.
+    """
+
+    def __init__(self, width: int, classes: dict[str, int], num_values: int) -> None:
+        super().__init__()
+        self.classes = classes
+        self.num_values = num_values
+        self.read = nn.Linear(width, sum(classes.values()) + num_values + 1)
+
+    def forward(
+        self, features: torch.Tensor, targets: torch.Tensor, values: torch.Tensor, is_object: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """(..., D) features, (..., attributes) int, (..., values) float, (...) bool."""
+        out = self.read(features)
+        presence, values_out, *logits = out.split([1, self.num_values, *self.classes.values()], -1)
+        loss = F.binary_cross_entropy_with_logits(presence[..., 0], is_object.float())
+        loss = loss + F.smooth_l1_loss(values_out[is_object], values[is_object])
+        correct = []
+        for i, score in enumerate(logits):
+            target = targets[..., i][is_object].long()
+            loss = loss + F.cross_entropy(score[is_object], target)
+            correct.append((score[is_object].argmax(-1) == target).float().mean())
+        return {"loss": loss, "correct": torch.stack(correct).detach()}
+
+
+class ImagePretraining(nn.Module):
+    """CLIP's vision tower with heads for colour, shape, size and the offset to the object's centre."""
+
+    def __init__(self, config: MobileVideoGPTConfig) -> None:
+        super().__init__()
+        self.feature_layer = config.image_feature_layer
+        self.encoder = CLIPVisionModel(config.image_config)
+        self.heads = DenseHeads(config.image_config.hidden_size, FRAME_ATTRIBUTES, 2)
+
+    def forward(
+        self, pixels: torch.Tensor, targets: torch.Tensor, values: torch.Tensor, is_object: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        states = self.encoder(pixels, output_hidden_states=True).hidden_states
+        return self.heads(states[self.feature_layer][:, 1:], targets, values, is_object)
+
+
+class VideoPretraining(nn.Module):
+    """VideoMamba with heads for everything that an object is and does in the whole clip."""
+
+    def __init__(self, config: MobileVideoGPTConfig) -> None:
+        super().__init__()
+        self.encoder = VideoMambaModel(config.video_config)
+        classes = {**FRAME_ATTRIBUTES, **CLIP_ATTRIBUTES}
+        self.heads = DenseHeads(config.video_config.hidden_size, classes, 4)
+
+    def forward(
+        self, pixels: torch.Tensor, targets: torch.Tensor, values: torch.Tensor, is_object: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        tokens = self.encoder(pixels).last_hidden_state[:, 1:]
+        return self.heads(tokens, targets, values, is_object)
+
+
+class ClipIndex(Dataset[int]):
+    """Sample i is a clip number; batches are gathered by the collator in one go."""
+
+    def __init__(self, num_samples: int, num_clips: int, seed: int = 0) -> None:
+        self.num_samples, self.num_clips, self.seed = num_samples, num_clips, seed
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def __getitem__(self, index: int) -> int:
+        epoch, place = divmod(index, self.num_clips)
+        if epoch != getattr(self, "_epoch", None):  # clip order differs from epoch to epoch
+            self._epoch = epoch
+            self._order = np.random.default_rng([self.seed, epoch]).permutation(self.num_clips)
+        return int(self._order[place])
+
+
+class ImageCollator:
+    """Random frames of the clips with their patch labels."""
+
+    def __init__(self, cache: ClipCache, frames_per_clip: int = 2) -> None:
+        self.cache, self.frames_per_clip = cache, frames_per_clip
+
+    def __call__(self, clips: list[int]) -> dict[str, torch.Tensor]:
+        rng = np.random.default_rng(clips)
+        config = self.cache.config
+        which = np.repeat(clips, self.frames_per_clip)
+        when = rng.integers(config.num_frames, size=len(which))
+        owners = self.cache["owners"][which, when].reshape(len(which), -1).astype(int)
+        frame_values = self.cache["frame_values"][which, when]  # (n, objects, 3)
+        targets = np.take_along_axis(frame_values, np.maximum(owners, 0)[..., None], axis=1)
+        offset = self.cache["offset"][which, when].reshape(len(which), -1, 2)
+        pixels = self.cache["image"][which, when]
+        return {
+            "pixels": normalise(pixels, config.image_mean, config.image_std, NOISE),
+            "targets": torch.from_numpy(targets),
+            "values": torch.from_numpy(offset.astype(np.float32)),
+            "is_object": torch.from_numpy(owners >= 0),
+        }
+
+
+class VideoCollator:
+    """Eight frames of each clip, drawn as selection might (half of each chunk), with labels."""
+
+    def __init__(self, cache: ClipCache) -> None:
+        self.cache = cache
+
+    def __call__(self, clips: list[int]) -> dict[str, torch.Tensor]:
+        cache, config = self.cache, self.cache.config
+        rng = np.random.default_rng(clips)
+        which = np.array(clips)[:, None]
+        kept = draw_kept_frames(config, rng, len(clips))
+        owners = cache["owners"][which, kept]
+        owners = owners.reshape(*kept.shape, -1).astype(int)  # (B, K, N)
+        safe = np.maximum(owners, 0)
+        seen = np.take_along_axis(cache["frame_values"][which, kept], safe[..., None], axis=2)
+        told = cache["clip_values"][which[..., None], safe]
+        velocity = cache["velocity"][which[..., None], safe, kept[..., None]]
+        offset = cache["offset"][which, kept].reshape(*owners.shape, 2)
+        values = np.concatenate([velocity, offset], axis=-1).astype(np.float32)
+        targets = np.concatenate([seen, told], axis=-1)
+        pixels = cache["video"][which, kept]
+
+        def flat(array: np.ndarray) -> torch.Tensor:
+            return torch.from_numpy(array.reshape(len(clips), -1, *array.shape[3:]))
+
+        return {
+            "pixels": normalise(pixels, config.video_mean, config.video_std, NOISE),
+            "targets": flat(targets),
+            "values": flat(values),
+            "is_object": flat(owners >= 0),
+        }
+
+
+def draw_kept_frames(
+    config: MobileVideoGPTConfig, rng: np.random.Generator, count: int
+) -> np.ndarray:
+    """Random frame numbers (count, K), `frames_kept_per_chunk` of every chunk, ascending."""
+    chunk, keep = config.frames_per_chunk, config.frames_kept_per_chunk
+    starts = np.arange(0, config.num_frames, chunk)
+    order = rng.random((count, len(starts), chunk)).argsort(-1)[..., :keep]
+    return (np.sort(order, axis=-1) + starts[:, None]).reshape(count, -1)
+
+
+def accuracies(model: nn.Module, batches: list[dict[str, Any]]) -> dict[str, float]:
+    """Mean accuracy of each head over the batches."""
+    model.eval()
+    with torch.no_grad():
+        rows = [model(**batch)["correct"] for batch in batches]
+    return dict(zip(model.heads.classes, torch.stack(rows).mean(0).tolist(), strict=True))

@@ -1,0 +1,128 @@
+"""Many questions behind one visual prefix, in one row.
+
+The prefix (system turn, user header, visual tokens) is encoded once; each question sees the prefix
+and itself (block-diagonal mask) and its positions continue from the prefix, exactly as if it stood
+there alone. With a dozen questions a clip this is about six times cheaper than a row a question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..synthetic.questions import Question
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+IGNORED = -100
+SYSTEM_PROMPT = "You are a helpful assistant."
+
+
+HIDDEN = -2  # the segment of visual tokens that nothing may look at
+
+
+@dataclass(frozen=True)
+class PackedRow:
+    """One clip with its questions: each tensor is (length,). Segment 0 is the prefix."""
+
+    input_ids: torch.Tensor
+    labels: torch.Tensor
+    position_ids: torch.Tensor
+    segments: torch.Tensor
+    families: tuple[str, ...]
+
+
+class QuestionPacker:
+    """Turns questions into packed rows with the tokenizer's ChatML markers."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, num_visual_tokens: int) -> None:
+        pad = "<|video_pad|>"
+        self._tokenizer = tokenizer
+        head = f"<|im_start|>system\n{SYSTEM_PROMPT}<|im_end|>\n<|im_start|>user\n"
+        self.prefix = self._encode(head + pad * num_visual_tokens + "\n")
+        self.first_visual = len(self._encode(head))
+        self._cache: dict[str, list[int]] = {}
+
+    def _encode(self, text: str) -> list[int]:
+        return self._tokenizer(text, add_special_tokens=False).input_ids
+
+    def _piece(self, text: str) -> list[int]:
+        if text not in self._cache:
+            self._cache[text] = self._encode(text)
+        return self._cache[text]
+
+    def segment(self, question: Question, has_options: bool) -> tuple[list[int], list[int]]:
+        """Token ids of one question after the prefix, and labels that cover its answers only."""
+        turns = [*question.history]
+        turns.append((question.with_options() if has_options else question.text, question.answer))
+        ids: list[int] = []
+        labels: list[int] = []
+        for number, (asked, answer) in enumerate(turns):
+            opening = "\n<|im_start|>user\n" if number else ""
+            ask = self._piece(f"{opening}{asked}<|im_end|>\n<|im_start|>assistant\n")
+            reply = self._piece(f"{answer}<|im_end|>")
+            ids += ask + reply
+            labels += [IGNORED] * len(ask) + reply
+        return ids, labels
+
+    def pack(
+        self, questions: Sequence[tuple[Question, bool]], hidden: range | None = None
+    ) -> PackedRow:
+        """One row from (question, shown with its options?) pairs.
+
+        `hidden` are the visual tokens (counted from the first) that no one may attend to: how one
+        branch is left out without moving the other.
+        """
+        ids, labels = list(self.prefix), [IGNORED] * len(self.prefix)
+        positions, segments = list(range(len(ids))), [0] * len(ids)
+        for place in hidden or ():
+            segments[self.first_visual + place] = HIDDEN
+        for number, (question, has_options) in enumerate(questions, start=1):
+            part, targets = self.segment(question, has_options)
+            ids += part
+            labels += targets
+            positions += range(len(self.prefix), len(self.prefix) + len(part))
+            segments += [number] * len(part)
+        tensors = (torch.tensor(x) for x in (ids, labels, positions, segments))
+        return PackedRow(*tensors, families=tuple(_family(q, mc) for q, mc in questions))
+
+
+def _family(question: Question, has_options: bool) -> str:
+    return question.family + ("/choice" if has_options else "/open")
+
+
+def collate_packed(rows: Sequence[PackedRow], pad_id: int) -> dict[str, torch.Tensor]:
+    """Right-pad rows and build the (B, 1, L, L) boolean mask."""
+
+    def padded(name: str, value: int) -> torch.Tensor:
+        columns = [getattr(row, name) for row in rows]
+        return torch.nn.utils.rnn.pad_sequence(columns, batch_first=True, padding_value=value)
+
+    segments = padded("segments", -1)
+    length = segments.shape[1]
+    is_causal = torch.ones(length, length, dtype=torch.bool).tril()
+    is_visible = (segments[:, None, :] == 0) | (segments[:, None, :] == segments[:, :, None])
+    # Hidden and padding tokens see each other and the prefix: a row of the mask is never empty.
+    return {
+        "input_ids": padded("input_ids", pad_id),
+        "labels": padded("labels", IGNORED),
+        "position_ids": padded("position_ids", 0),
+        "segments": segments,
+        "attention_mask": (is_visible & is_causal)[:, None],
+    }
+
+
+def segment_correct(logits: torch.Tensor, batch: dict[str, torch.Tensor]) -> list[list[bool]]:
+    """For each row, whether greedy decoding would give each segment's answer exactly."""
+    labels, segments = batch["labels"][:, 1:], batch["segments"][:, 1:]
+    is_wrong = (logits[:, :-1].argmax(-1) != labels) & (labels != IGNORED)
+    results = []
+    for row_wrong, row_segments in zip(is_wrong, segments, strict=True):
+        count = int(row_segments.max())
+        bad = set(row_segments[row_wrong].tolist())
+        results.append([number not in bad for number in range(1, count + 1)])
+    return results

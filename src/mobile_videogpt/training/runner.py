@@ -1,0 +1,112 @@
+"""Run a recipe: every stage in order, side-by-side lanes in processes of their own.
+
+Each stage leaves `OUTPUT/STAGE/done.json` with its measures; a stage that has one is skipped, a stage
+that was killed resumes from its last checkpoint. A stage that misses its gate stops the run, because
+what builds on it could not be good.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from ..config import MobileVideoGPTConfig
+from . import instruct, pretrain
+from .curves import draw_curves
+from .recipe import Recipe, RecipeError, Stage, load_recipe
+
+logger = logging.getLogger(__name__)
+
+_KINDS: dict[str, Callable[[Recipe, Stage, Path], dict[str, float]]] = {
+    "dense_image": pretrain.run_dense_image,
+    "dense_video": pretrain.run_dense_video,
+    "scene_language": pretrain.run_scene_language,
+    "image_projector": instruct.run_image_projector,
+    "video_projector": instruct.run_video_projector,
+    "instruct": instruct.run_instruct,
+}
+
+
+def run(config_path: str | Path, only: str | None = None) -> Path:
+    """Train the recipe at `config_path` (or its stage `only`) and return the model's folder.
+
+    Raises `RecipeError` for a recipe that cannot be used or a stage that missed its gate.
+    """
+    recipe = load_recipe(config_path)
+    if only:
+        _run_stage(recipe, recipe.stage(only))
+        return recipe.output
+    _render(recipe)
+    for group in recipe.lanes:
+        if len(group) == 1:
+            for stage in group[0]:
+                _run_stage(recipe, stage)
+        else:
+            _run_lanes(recipe, group)
+    draw_curves(recipe.output, [stage.name for stage in recipe.stages()])
+    return instruct.save_model(recipe, recipe.output / "model")
+
+
+def _render(recipe: Recipe) -> None:
+    config = MobileVideoGPTConfig.preset(recipe.preset)
+    workers = os.cpu_count() or 1
+    for split in ("train", "validation"):
+        cache = pretrain.clip_cache(recipe, config, split)
+        for done in cache.render(workers):
+            logger.info("rendered %d of %d %s clips", done, cache.num_clips, split)
+
+
+def _run_stage(recipe: Recipe, stage: Stage) -> None:
+    if stage.kind not in _KINDS:
+        known = ", ".join(_KINDS)
+        raise RecipeError(f"Stage {stage.name} has the unknown kind {stage.kind!r}; known: {known}.")
+    folder = recipe.output / stage.name
+    if (folder / "done.json").exists():
+        logger.info("%s: already done", stage.name)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(recipe.seed)
+    begun = time.monotonic()
+    measures = _KINDS[stage.kind](recipe, stage, folder)
+    seconds = time.monotonic() - begun
+    logger.info("%s: %.0f s, %s", stage.name, seconds, {k: round(v, 3) for k, v in measures.items()})
+    _check_gate(stage, measures)
+    partial = folder / "done.json.partial"
+    partial.write_text(json.dumps({"seconds": seconds, "measures": measures}, indent=1))
+    os.replace(partial, folder / "done.json")
+
+
+def _check_gate(stage: Stage, measures: dict[str, float]) -> None:
+    for name, least in stage.gate.items():
+        if measures[name] < least:
+            raise RecipeError(
+                f"Stage {stage.name} reached {name} {measures[name]:.3f} on unseen clips and needs"
+                f" {least}: train it longer (raise `steps` and remove its folder) before going on."
+            )
+
+
+def _run_lanes(recipe: Recipe, lanes: tuple[tuple[Stage, ...], ...]) -> None:
+    """One child process a lane, with an equal share of the cores; the first failure ends the run."""
+    threads = max((os.cpu_count() or 1) // len(lanes), 1)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    children = []
+    for lane in lanes:
+        names = [stage.name for stage in lane]
+        command = [sys.executable, "-m", "mobile_videogpt.training.lane", str(recipe.path), *names]
+        children.append((names, subprocess.Popen(command, env=environment)))
+    try:
+        failed = [names for names, child in children if child.wait() != 0]
+    except BaseException:
+        for _, child in children:
+            child.terminate()
+        raise
+    if failed:
+        raise RecipeError(f"Training stopped in the lane {', '.join(failed[0])}: see its message above.")
