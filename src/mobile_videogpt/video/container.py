@@ -29,6 +29,8 @@ _LOG = logging.getLogger(__name__)
 _NOT_VIDEO = {"tty"}
 # A jump that ends too late is tried from this many keyframes further back before starting over.
 _STEPS_BACK = (0, 1, 2, 8)
+# Jumping empties the decoder, which costs about as much as decoding this many frames.
+_FRAMES_PER_JUMP = 8
 
 
 class ContainerSource:
@@ -114,6 +116,11 @@ class ContainerSource:
         if not videos:
             kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
             raise VideoError(f"{self.name} has no video stream, only {kinds}: give a video.")
+        if videos[0].codec_context is None:
+            raise VideoError(
+                f"{self.name} has a video stream of an unknown kind: the file is damaged, or its "
+                "codec is not supported."
+            )
         for stream in container.streams:
             if stream is not videos[0]:
                 stream.discard = Discard.all
@@ -147,7 +154,7 @@ class _Cursor:
     def frame_at(self, rank: int) -> av.VideoFrame | None:
         """The frame of ``rank``, or the next decodable one, or the last; None if there is none."""
         keyframe = self._index.keyframe_before(rank)
-        if self._index.keyframes[keyframe] > self._rank + 1:
+        if self._index.keyframes[keyframe] > self._rank + _FRAMES_PER_JUMP:
             self._jump(keyframe, rank)
         while self._rank < rank and self._advance():
             pass
