@@ -95,7 +95,7 @@ def test_wrong_usage_exits_with_2_and_leaves_stdout_alone(arguments, capsys):
         (["describe", "a.mp4", "--output", "."], "is a folder"),
         (["describe", "a.mp4", "--output", "nowhere/out.jsonl"], "folder nowhere does not exist"),
         (["keyframes", ".", "--output", "nowhere/x.png"], "folder nowhere does not exist"),
-        (["train", "missing.yaml"], "no such configuration file: missing.yaml"),
+        (["train", "missing.yaml"], "no such recipe: missing.yaml"),
     ],
 )
 def test_expected_failures_are_one_line_and_exit_code_1(

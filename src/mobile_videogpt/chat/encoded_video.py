@@ -66,5 +66,5 @@ def content_key(clip: VideoClip, weights: str) -> str:
     digest.update(np.asarray(clip.frame_times, dtype=np.float64).tobytes())
     for frame in clip.frames:
         digest.update(f"{frame.shape}".encode())
-        digest.update(np.ascontiguousarray(frame))
+        digest.update(np.ascontiguousarray(frame).data)
     return digest.hexdigest()

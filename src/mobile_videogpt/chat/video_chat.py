@@ -153,7 +153,7 @@ class VideoChat:
         Raises:
             VideoError: it cannot be read; the message says why.
         """
-        part = {"start": start, "end": end, "fps": fps}
+        part: dict[str, Any] = {"start": start, "end": end, "fps": fps}
         return self._open(video, self.engine.stopwatch(), part)
 
     def forget(self) -> None:
@@ -246,7 +246,7 @@ class VideoChat:
         return Conversation(self, self.open(video))
 
     def _open(
-        self, video: Any, watch: Stopwatch, part: dict[str, float | None] | None = None
+        self, video: Any, watch: Stopwatch, part: dict[str, Any] | None = None
     ) -> EncodedVideo:
         """Open what is not open yet, measured by `watch`; `part` is for `read_video`."""
         part = part or {}
@@ -269,7 +269,7 @@ class VideoChat:
             self._open_videos.popitem(last=False)
         return encoded
 
-    def _check_own(self, video: EncodedVideo, part: dict[str, float | None]) -> None:
+    def _check_own(self, video: EncodedVideo, part: dict[str, Any]) -> None:
         if any(value is not None for value in part.values()):
             raise ValueError("the video is open already; give start, end and fps with its path")
         if video.weights != self.engine.fingerprint:

@@ -6,7 +6,7 @@ import argparse
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mobile_videogpt.cli.output import status
 
@@ -66,9 +66,9 @@ def add_generation_arguments(parser: argparse.ArgumentParser, max_new_tokens: in
     group.add_argument("--seed", type=int, help="seed for sampling")
 
 
-def generation_options(args: argparse.Namespace) -> dict[str, object]:
+def generation_options(args: argparse.Namespace) -> dict[str, Any]:
     """Keyword arguments of `VideoChat.ask` from `add_generation_arguments`' values."""
-    options: dict[str, object] = {"max_new_tokens": args.max_new_tokens}
+    options: dict[str, Any] = {"max_new_tokens": args.max_new_tokens}
     if args.temperature is not None or args.top_p is not None:
         options |= {"do_sample": True, "temperature": args.temperature or 1.0}
         options |= {"top_p": args.top_p} if args.top_p is not None else {}

@@ -42,11 +42,19 @@ def check_scan(device: str) -> str:
         return torch.randn(*shape, generator=generator)
 
     channels, state, length = 24, 16, 150
-    inputs = [draw(2, channels, length), draw(2, channels, length)]
-    inputs += [-draw(channels, state).exp(), draw(2, state, length), draw(2, state, length)]
-    inputs += [draw(channels), draw(2, channels, length), draw(channels)]
-    expected = selective_scan_reference(*inputs, True)
-    found = selective_scan(*(tensor.to(device) for tensor in inputs), True).cpu()
+    inputs = {
+        "u": draw(2, channels, length),
+        "delta": draw(2, channels, length),
+        "A": -draw(channels, state).exp(),
+        "B": draw(2, state, length),
+        "C": draw(2, state, length),
+        "D": draw(channels),
+        "z": draw(2, channels, length),
+        "delta_bias": draw(channels),
+    }
+    expected = selective_scan_reference(**inputs, delta_softplus=True)
+    there = {name: tensor.to(device) for name, tensor in inputs.items()}
+    found = selective_scan(**there, delta_softplus=True).cpu()
     error = float((found - expected).abs().max() / expected.abs().max())
     if not error <= SCAN_TOLERANCE:
         raise SelfTestError(f"the scan is off by {error:.1e} (allowed: {SCAN_TOLERANCE:.0e})")
@@ -174,7 +182,7 @@ def check_built_in_model(device: str) -> str:
     from mobile_videogpt.synthetic import make_clip
 
     chat = VideoChat("moving-shapes", device=device)
-    answer = chat.ask(make_clip(0).frames(), "Describe the video.")
+    answer = chat.ask(make_clip(0).frames(), "Describe the video.", max_new_tokens=64)
     if not answer.text:
         raise SelfTestError("the built-in model said nothing about a synthetic clip")
     return f"says of a synthetic clip: {answer.text}"

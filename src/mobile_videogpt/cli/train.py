@@ -1,12 +1,14 @@
-"""`mobile-videogpt train`: run the stages that a configuration file names."""
+"""`mobile-videogpt train`: run the stages of a recipe."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 from typing import Any
 
 from mobile_videogpt.cli.arguments import quiet_libraries
+from mobile_videogpt.cli.output import answer
 
 
 def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
@@ -15,31 +17,30 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         "train",
         parents=parents,
         help="train a model, stage by stage",
-        description="Train a model with the stages that CONFIG names. A run that was stopped is "
-        "taken up where it was.",
+        description="Train a model with the stages of a recipe and print its folder. Started "
+        "again, a run that was stopped goes on where it was.",
     )
-    parser.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file")
-    parser.add_argument(
-        "--no-resume",
-        dest="resume",
-        action="store_false",
-        help="start from the beginning even if an earlier run left checkpoints",
-    )
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="the recipe, a YAML file")
+    parser.add_argument("--only", metavar="STAGE", help="run this stage alone")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Hand the configuration to the training room."""
+    """Hand the recipe to the training room."""
     if not args.config.is_file():
-        raise ValueError(f"no such configuration file: {args.config}; see the folder configs/")
-    quiet_libraries(args.debug)
+        raise ValueError(f"no such recipe: {args.config}; see the folder configs/")
+    # Hours pass: say what goes on.
+    logging.getLogger("mobile_videogpt").setLevel(logging.INFO)
     try:
+        quiet_libraries(args.debug)
         from mobile_videogpt import training
+
+        folder = training.run(str(args.config), only=args.only)
     except ModuleNotFoundError as error:
-        if error.name is not None and error.name.startswith("mobile_videogpt"):
+        if args.debug or (error.name or "").startswith("mobile_videogpt"):
             raise
         raise ValueError(
             f"training needs the package {error.name!r}; run: pip install 'mobile-videogpt[train]'"
         ) from None
-    training.run(args.config, resume=args.resume)
+    answer(folder)
     return 0

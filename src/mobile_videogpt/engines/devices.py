@@ -55,8 +55,8 @@ def pick_dtype(name: str | torch.dtype, device: torch.device) -> torch.dtype:
             return torch.float32
         has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
         return torch.bfloat16 if has_bfloat16 else torch.float16
-    dtype = DTYPES.get(name, name) if isinstance(name, str) else name
-    if dtype not in DTYPES.values():
+    dtype = DTYPES.get(name) if isinstance(name, str) else name
+    if dtype is None or dtype not in DTYPES.values():
         raise ValueError(f"dtype is {name!r}; choose auto, {', '.join(DTYPES)}")
     return dtype
 
