@@ -56,6 +56,7 @@ def test_ask_json_is_one_document_with_timings_and_tokens(run, chat, clip_file):
     document = json.loads(out)
     assert code == 0 and err == ""
     assert document["question"] == QUESTION and document["start"] == 0.5
+    assert (document["device"], document["dtype"]) == ("cpu", "float32")
     assert set(document["timings"]) == {*PARTS, "total"}
     assert document["timings"]["decode"] > 0 and document["timings"]["prefill"] > 0
     assert document["tokens"]["visual"] == chat.config.num_visual_tokens
@@ -71,6 +72,12 @@ def test_ask_with_options_chooses_the_likeliest(run, chat, clip_file):
     assert document["answer"] == scores.best.option
     found = [row["log_likelihood"] for row in document["options"]]
     assert found == pytest.approx([score.sum for score in scores], abs=1e-4)
+
+
+def test_ask_reads_the_question_from_standard_input(run, clip_file, monkeypatch):
+    expected = run("ask", clip_file, QUESTION, *SHORT)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{QUESTION}\n"))
+    assert run("ask", clip_file, "-", *SHORT) == expected
 
 
 def test_ask_works_with_unicode_names(run, clip_file, tmp_path):

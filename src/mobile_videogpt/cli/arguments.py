@@ -110,12 +110,12 @@ def quiet_libraries(debug: bool) -> None:
 
 
 def require_question(question: str) -> str:
-    """`question` without outer blanks.
+    """`question` without outer blanks; "-" reads it from standard input.
 
     Raises:
         ValueError: nothing is left.
     """
-    question = question.strip()
+    question = (sys.stdin.read() if question == "-" else question).strip()
     if not question:
         raise ValueError('the question is empty; ask something, e.g. "What happens?"')
     return question

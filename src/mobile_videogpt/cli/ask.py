@@ -37,7 +37,7 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("video", metavar="VIDEO", help="a video file or a folder of frames")
-    parser.add_argument("question", metavar="QUESTION")
+    parser.add_argument("question", metavar="QUESTION", help="- reads it from standard input")
     parser.add_argument(
         "--option",
         action="append",
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     result = stream.finish()
     answer_json(
         {
-            **heading(args, video, question),
+            **heading(args, chat, video, question),
             "answer": result.text,
             "finish_reason": result.finish_reason,
             "timings": add_timings(video.timings, result.timings),
@@ -99,7 +99,7 @@ def _choose(args: argparse.Namespace, chat: VideoChat, video: EncodedVideo, ques
     ]
     answer_json(
         {
-            **heading(args, video, question),
+            **heading(args, chat, video, question),
             "answer": scores.best.option,
             "options": options,
             "timings": add_timings(video.timings, scores.timings),
@@ -108,12 +108,16 @@ def _choose(args: argparse.Namespace, chat: VideoChat, video: EncodedVideo, ques
     return 0
 
 
-def heading(args: argparse.Namespace, video: EncodedVideo, question: str) -> dict[str, Any]:
+def heading(
+    args: argparse.Namespace, chat: VideoChat, video: EncodedVideo, question: str
+) -> dict[str, Any]:
     """What the answer is an answer to, for `--json`."""
     return {
         "video": args.video,
         "question": question,
         "model": args.model,
+        "device": str(chat.model.device),
+        "dtype": str(chat.model.dtype).removeprefix("torch."),
         "start": args.start,
         "end": args.end,
         "frame_times": video.frame_times,
