@@ -1,9 +1,10 @@
 """Auto registration on ``import mobile_videogpt`` without paying for the import of transformers.
 
-``AutoConfig``, ``AutoModelForImageTextToText`` and ``AutoProcessor`` must know our classes as soon as this
-package is imported, but importing transformers and torch takes seconds. Our modules register themselves when
-they are imported; here the Auto classes' entry points are made to import them on their first call. Doing it
-while transformers itself is being imported would be too early: its modules import each other in circles.
+``AutoConfig``, ``AutoModelForImageTextToText`` and ``AutoProcessor`` must know our classes as soon
+as this package is imported, but importing transformers and torch takes seconds. Our modules
+register themselves when they are imported; here the Auto classes' entry points are made to import
+them on their first call. Doing it while transformers itself is being imported would be too early:
+its modules import each other in circles.
 """
 
 import functools

@@ -177,8 +177,8 @@ class MobileVideoGPTConfig(PreTrainedConfig):
         if math.isqrt(tokens) ** 2 != tokens:
             raise ValueError(
                 "The released layout needs a square number of tokens per chunk, but "
-                f"{self.frames_kept_per_chunk} frames x {self.video_pool_grid}^2 = {tokens}; change "
-                "video_pool_grid or use video_token_layout 'paper'."
+                f"{self.frames_kept_per_chunk} frames x {self.video_pool_grid}^2 = {tokens}; "
+                "change video_pool_grid or use video_token_layout 'paper'."
             )
 
     @property

@@ -1,7 +1,7 @@
 """Attention-based frame scoring and key-frame selection (paper section 3.2, equations 3 and 4).
 
-No weight is learned here. Scores are float32 always: they are sums near the number of tokens per frame and differ by
-fractions of one, which half precision rounds away.
+No weight is learned here. Scores are float32 always: they are sums near the number of tokens per
+frame and differ by fractions of one, which half precision rounds away.
 """
 
 import math
@@ -15,8 +15,8 @@ SCORE_BLOCK_ELEMENTS = 1 << 22  # attention entries held at once
 def score_frames(features: Tensor) -> Tensor:
     """Return how much attention every frame receives.
 
-    Equation 3, ``SA = softmax(F F^T / sqrt(d))`` over all T * N tokens, then the sum over queries of what the N tokens
-    of a frame receive as keys. The scores of one leading index sum to T * N.
+    Equation 3, ``SA = softmax(F F^T / sqrt(d))`` over all T * N tokens, then the sum over queries
+    of what the N tokens of a frame receive as keys. The scores of one leading index sum to T * N.
 
     Args:
         features: (..., T, N, D), the image encoder's patch features.
@@ -50,7 +50,9 @@ def select_frames(scores: Tensor, k: int, largest: bool = True) -> Tensor:
         ValueError: if k is out of range.
     """
     if not 1 <= k <= scores.shape[-1]:
-        raise ValueError(f"Cannot keep {k} of {scores.shape[-1]} frames; k must be 1 to {scores.shape[-1]}.")
+        raise ValueError(
+            f"Cannot keep {k} of {scores.shape[-1]} frames; k must be 1 to {scores.shape[-1]}."
+        )
     ranking = torch.sort(scores, dim=-1, descending=largest, stable=True).indices
     return ranking[..., :k].sort(dim=-1).values
 

@@ -1,8 +1,9 @@
-"""Mobile-VideoGPT itself (paper section 3, Figure 2): two encoders, two projectors, one small language model.
+"""Mobile-VideoGPT itself (paper section 3, Figure 2): two encoders, two projectors, one small
+language model.
 
-Sampled frames go through CLIP; attention among their features picks the key frames; VideoMamba sees only those; both
-streams are projected and stand as one run of visual tokens in the language model's input. Every step is a method, so
-that a caller can time it, cache its result or replace it.
+Sampled frames go through CLIP; attention among their features picks the key frames; VideoMamba sees
+only those; both streams are projected and stand as one run of visual tokens in the language model's
+input. Every step is a method, so that a caller can time it, cache its result or replace it.
 """
 
 from collections.abc import Sequence
@@ -127,8 +128,8 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, GenerationMixin):
             image_features: (B, T, N, D).
 
         Returns:
-            Scores (B, T) in float32 and ascending frame indices (B, K). ``"uniform"`` selection scores nothing: its
-            scores are zero.
+            Scores (B, T) in float32 and ascending frame indices (B, K). ``"uniform"`` selection
+            scores nothing: its scores are zero.
         """
         config = self.config
         batch, frames = image_features.shape[:2]
@@ -137,7 +138,9 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, GenerationMixin):
         num_kept = num_chunks * kept_per_chunk
         if config.frame_selection == "uniform":
             kept = torch.tensor(uniform_frames(frames, num_kept), device=image_features.device)
-            return image_features.new_zeros(batch, frames, dtype=torch.float32), kept.expand(batch, -1)
+            return image_features.new_zeros(batch, frames, dtype=torch.float32), kept.expand(
+                batch, -1
+            )
         if config.frame_selection == "global":
             scores = score_frames(image_features)
             return scores, select_frames(scores, num_kept, largest)
@@ -167,11 +170,13 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, GenerationMixin):
             video_features: (B, K, N, D_video), class tokens already dropped.
 
         Returns:
-            (B, V, E): the image tokens frame by frame, then the video tokens, in ``config.video_token_layout``.
+            (B, V, E): the image tokens frame by frame, then the video tokens, in
+            ``config.video_token_layout``.
         """
         images = self._project(self.image_projector, image_features)  # (B, T * n, E)
         if self.config.video_token_layout == "released":
-            # Pooled per frame, then all tokens of a chunk are viewed as one square grid and pooled again.
+            # Pooled per frame, then all tokens of a chunk are viewed as one square grid and pooled
+            # again.
             pooled = pool_grid(video_features, self.config.video_pool_grid)  # (B, K, n, D)
             kept = self.config.frames_kept_per_chunk
             video_features = pooled.unflatten(1, (-1, kept)).flatten(2, 3)  # (B, S, K * n, D)
@@ -185,7 +190,9 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, GenerationMixin):
         tokens = projector(features.flatten(0, 1).to(weight.dtype))
         return tokens.unflatten(0, features.shape[:2]).flatten(1, 2)
 
-    def encode_video(self, image_pixel_values: Tensor, video_pixel_values: Tensor) -> VisualEncoding:
+    def encode_video(
+        self, image_pixel_values: Tensor, video_pixel_values: Tensor
+    ) -> VisualEncoding:
         """Run the whole visual half.
 
         Args:
@@ -239,15 +246,18 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, GenerationMixin):
     ) -> CausalLMOutputWithPast:
         """Run the language model over text and visual tokens.
 
-        The videos come in one of three forms, in the order in which their placeholders stand in the batch: pixels,
-        both encoders' features, or finished visual tokens. A row without placeholders is text only.
+        The videos come in one of three forms, in the order in which their placeholders stand in the
+        batch: pixels, both encoders' features, or finished visual tokens. A row without
+        placeholders is text only.
 
         Args:
-            input_ids: (B, L), with ``config.num_visual_tokens`` times ``config.video_token_id`` per video.
+            input_ids: (B, L), with ``config.num_visual_tokens`` times ``config.video_token_id`` per
+                video.
             attention_mask: (B, L), or any 4-D mask the language model takes.
             position_ids: (B, L).
             past_key_values: keys and values of earlier tokens.
-            inputs_embeds: (B, L, E) instead of ``input_ids``; visual tokens are then already in place.
+            inputs_embeds: (B, L, E) instead of ``input_ids``; visual tokens are then already in
+                place.
             labels: (B, L), -100 where there is no target; predicted from the position before.
             image_pixel_values: (videos, T, 3, H, W).
             video_pixel_values: (videos, T, 3, h, w).
@@ -255,11 +265,12 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, GenerationMixin):
             video_features: (videos, K, N, D), from ``encode_video_frames``.
             visual_embeds: (videos, V, E), from ``encode_video`` or ``project_features``.
             use_cache: return ``past_key_values``.
-            logits_to_keep: compute logits for the last so many positions only (0: all), or for these indices.
-            **kwargs: passed on to the language model.
+            logits_to_keep: compute logits for the last so many positions only (0: all), or for
+                these indices. **kwargs: passed on to the language model.
 
         Raises:
-            ValueError: if placeholders and visual tokens differ in number, or only one pixel tensor is given.
+            ValueError: if placeholders and visual tokens differ in number, or only one pixel tensor
+                is given.
         """
         visual_embeds = self._visual_embeds(
             image_pixel_values, video_pixel_values, image_features, video_features, visual_embeds
@@ -269,7 +280,8 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, GenerationMixin):
             inputs_embeds = self._place_visual_tokens(input_ids, inputs_embeds, visual_embeds)
         elif visual_embeds is not None:
             raise ValueError(
-                "Visual inputs need input_ids to find their placeholders; give input_ids instead of inputs_embeds."
+                "Visual inputs need input_ids to find their placeholders; give input_ids instead "
+                "of inputs_embeds."
             )
         return self.language_model(
             attention_mask=attention_mask,
@@ -302,8 +314,8 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, GenerationMixin):
         given = (image_pixel_values, video_pixel_values, image_features, video_features)
         if any(x is not None for x in given):
             raise ValueError(
-                "A video needs image_pixel_values and video_pixel_values, or image_features and video_features, "
-                "together; only one of a pair was given."
+                "A video needs image_pixel_values and video_pixel_values, or image_features and "
+                "video_features, together; only one of a pair was given."
             )
         return None
 
@@ -317,9 +329,10 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, GenerationMixin):
         num_placeholders = int(placeholders.sum())
         num_tokens = 0 if visual_embeds is None else visual_embeds.shape[:-1].numel()
         if num_placeholders != num_tokens:
+            token, needed = self.config.video_token_id, self.config.num_visual_tokens
             raise ValueError(
-                f"The prompt holds {num_placeholders} video placeholders (id {self.config.video_token_id}), but "
-                f"{num_tokens} visual tokens were given; each video needs {self.config.num_visual_tokens} of both."
+                f"The prompt holds {num_placeholders} video placeholders (id {token}), but "
+                f"{num_tokens} visual tokens were given; each video needs {needed} of both."
             )
         if visual_embeds is None:
             return inputs_embeds
@@ -345,7 +358,7 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, GenerationMixin):
         is_first_iteration: bool | None = False,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """As in transformers, with the visual tokens only where their placeholders are processed."""
+        """As in transformers, with visual tokens only where their placeholders are processed."""
         model_inputs = super().prepare_inputs_for_generation(
             input_ids,
             past_key_values=past_key_values,

@@ -33,7 +33,7 @@ def grid_side(count: int) -> int:
     side = math.isqrt(count)
     if side * side != count:
         raise ValueError(
-            f"{count} tokens per frame do not form a square grid; use an encoder with a square patch grid."
+            f"{count} tokens do not form a square grid; use an encoder with a square patch grid."
         )
     return side
 
@@ -41,8 +41,9 @@ def grid_side(count: int) -> int:
 class EfficientTokenProjector(nn.Module):
     """Equation 5: ``X'' = PosEnc(TokenReduction(FFN(x)))``.
 
-    FFN is ``Linear, GELU, Linear``; TokenReduction is adaptive average pooling of the square token grid to ``grid``;
-    PosEnc is ``x + conv(x)`` with a depthwise 3 x 3 convolution, so that a token knows its neighbourhood.
+    FFN is ``Linear, GELU, Linear``; TokenReduction is adaptive average pooling of the square token
+    grid to ``grid``; PosEnc is ``x + conv(x)`` with a depthwise 3 x 3 convolution, so that a token
+    knows its neighbourhood.
     """
 
     def __init__(self, in_dim: int, out_dim: int, grid: int) -> None:

@@ -1,8 +1,9 @@
 """The selective state-space recurrence of Mamba (paper section 3.1, inside the video encoder).
 
-One interface, ``selective_scan``, and three forms behind it: the reference (ten lines, the definition), a cache-blocked
-form in plain PyTorch that runs everywhere, and ``mamba_ssm``'s fused kernel on CUDA when that package is installed.
-The choice is made in one place, at the end of this file. Complex ``A`` and grouped ``B``/``C`` are left out on purpose.
+One interface, ``selective_scan``, and three forms behind it: the reference (ten lines, the
+definition), a cache-blocked form in plain PyTorch that runs everywhere, and ``mamba_ssm``'s fused
+kernel on CUDA when that package is installed. The choice is made in one place, at the end of this
+file. Complex ``A`` and grouped ``B``/``C`` are left out on purpose.
 """
 
 from functools import cache
@@ -14,7 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 BLOCK_STEPS = 64  # at most; long blocks amortise the calls per block
-BLOCK_ELEMENTS = 1 << 17  # and at most this many states per buffer, so that a block stays in the L2 cache
+BLOCK_ELEMENTS = (
+    1 << 17
+)  # and at most this many states per buffer, so that a block stays in the L2 cache
 MIN_BLOCK_STEPS = 8
 
 
@@ -48,8 +51,8 @@ def selective_scan(
         delta_softplus: apply softplus to ``delta + delta_bias``.
 
     Returns:
-        (batch, channels, length) in the dtype of ``u``. Half precision is computed in float32, because the state
-        accumulates over the whole length; float64 stays float64.
+        (batch, channels, length) in the dtype of ``u``. Half precision is computed in float32,
+        because the state accumulates over the whole length; float64 stays float64.
 
     Raises:
         ValueError: if a shape does not fit.
@@ -71,7 +74,7 @@ def selective_scan_reference(
     delta_bias: Tensor | None = None,
     delta_softplus: bool = False,
 ) -> Tensor:
-    """The definition, one step at a time; arguments as in ``selective_scan``. What the tests trust."""
+    """The definition, step by step, which the tests trust; arguments as in ``selective_scan``."""
     dtype = u.dtype
     u, delta, A, B, C = (_at_least_float32(x) for x in (u, delta, A, B, C))
     B, C = _without_group_axis(B), _without_group_axis(C)
@@ -141,7 +144,8 @@ def selective_scan_channels_last(
 def _scan_rows(
     u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, rows: tuple[int, int, int]
 ) -> Tensor:
-    """Run the bare recurrence on tensors brought to (length, batch, ...) by the permutation ``rows``.
+    """Run the bare recurrence on tensors brought to (length, batch, ...) by the permutation
+    ``rows``.
 
     Strided rows would cost more than these copies do.
     """
@@ -160,7 +164,7 @@ def selective_scan_fused(
     delta_bias: Tensor | None = None,
     delta_softplus: bool = False,
 ) -> Tensor:
-    """``mamba_ssm``'s CUDA kernel; arguments as in ``selective_scan``. Needs that package and CUDA tensors."""
+    """``mamba_ssm``'s kernel, for CUDA tensors only; arguments as in ``selective_scan``."""
     kernel = _mamba_ssm_kernel()
     if kernel is None:
         raise RuntimeError("mamba_ssm is not installed; use selective_scan, which does without it.")
@@ -173,15 +177,13 @@ def selective_scan_fused(
 class _BlockedScan(torch.autograd.Function):
     """The bare recurrence over (length, batch, channels) tensors, block by block.
 
-    Inside a block the decays ``exp(d A)`` and the states live in two reused buffers (steps, batch, state, channels);
-    a step is one ``addcmul`` on contiguous memory. Only the state at the start of each block is kept for the backward
-    pass, which recomputes the rest of its block.
+    Inside a block the decays ``exp(d A)`` and the states live in two reused buffers (steps, batch,
+    state, channels); a step is one ``addcmul`` on contiguous memory. Only the state at the start of
+    each block is kept for the backward pass, which recomputes the rest of its block.
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
         with torch.autocast(u.device.type, enabled=False):
             y, starts = _scan_forward(u, delta, A, B, C, keep_starts=any(ctx.needs_input_grad))
         ctx.save_for_backward(u, delta, A, B, C, starts)
@@ -208,7 +210,7 @@ def _scan_forward(
         steps = slice(first, min(first + block, length))
         if keep_starts:
             starts.append(state.clone())
-        a, h = _run_block(state, u[steps], delta[steps], A, B[steps], decays, states)
+        _, h = _run_block(state, u[steps], delta[steps], A, B[steps], decays, states)
         state.copy_(h[-1])
         torch.bmm(_each_row(C[steps]), _each(h), out=_each_row(y[steps]))
     return y, torch.stack(starts) if starts else state.new_empty(0)
@@ -229,14 +231,19 @@ def _run_block(
 def _scan_backward(
     grad_y: Tensor, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, starts: Tensor
 ) -> tuple[Tensor, ...]:
-    """Gradients for u, delta, A, B, C; ``g_t = C_t dy_t + exp(d_(t+1) A) g_(t+1)`` is the state's gradient."""
+    """Return the gradients of u, delta, A, B and C.
+
+    The gradient of a state is ``g_t = C_t dy_t + exp(d_(t+1) A) g_(t+1)``.
+    """
     length, batch, _ = u.shape
     block = _block_steps(length, batch * A.numel())
     decays, states, grads = (u.new_empty(block, batch, *A.shape) for _ in range(3))
     grad_u, grad_delta = (u.new_empty(u.shape) for _ in range(2))
     grad_B, grad_C = (u.new_empty(B.shape) for _ in range(2))
     grad_A = torch.zeros_like(A)
-    carry = u.new_zeros(batch, *A.shape)  # gradient that reaches the block's last state from later blocks
+    carry = u.new_zeros(
+        batch, *A.shape
+    )  # gradient that reaches the block's last state from later blocks
     for index in reversed(range(starts.shape[0] if length else 0)):
         steps = slice(index * block, min((index + 1) * block, length))
         du, dt, dy, b, start = u[steps], delta[steps], grad_y[steps], B[steps], starts[index]
@@ -260,7 +267,9 @@ def _scan_backward(
     return grad_u, grad_delta, grad_A, grad_B, grad_C
 
 
-def _run_block_backward(carry: Tensor, dy: Tensor, C: Tensor, decays: Tensor, grads: Tensor) -> None:
+def _run_block_backward(
+    carry: Tensor, dy: Tensor, C: Tensor, decays: Tensor, grads: Tensor
+) -> None:
     """Fill ``grads`` with the gradients of a block's states, last step first."""
     torch.mul(dy.unsqueeze(-2), C.unsqueeze(-1), out=grads)
     slices = grads.unbind()
@@ -313,8 +322,8 @@ def _check_shapes(
 ) -> None:
     if u.dim() != 3 or A.dim() != 2:
         raise ValueError(
-            f"selective_scan needs u of shape (batch, channels, length) and A of shape (channels, state), "
-            f"but got {tuple(u.shape)} and {tuple(A.shape)}."
+            "selective_scan needs u of shape (batch, channels, length) and A of shape "
+            f"(channels, state), but got {tuple(u.shape)} and {tuple(A.shape)}."
         )
     (batch, channels, length), state = u.shape, A.shape[1]
     wanted: dict[str, tuple[Tensor | None, tuple[int, ...]]] = {
@@ -329,8 +338,8 @@ def _check_shapes(
     for name, (tensor, shape) in wanted.items():
         if tensor is not None and tuple(tensor.shape) != shape:
             raise ValueError(
-                f"selective_scan got {name} of shape {tuple(tensor.shape)}, but u {tuple(u.shape)} and "
-                f"A {tuple(A.shape)} need {shape}."
+                f"selective_scan got {name} of shape {tuple(tensor.shape)}, but u "
+                f"{tuple(u.shape)} and A {tuple(A.shape)} need {shape}."
             )
 
 

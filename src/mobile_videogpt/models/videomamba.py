@@ -1,8 +1,10 @@
-"""VideoMamba, the video encoder of section 3.1: a bidirectional state-space model over all patches of a clip.
+"""VideoMamba, the video encoder of section 3.1: a bidirectional state-space model over all patches
+of a clip.
 
-Patches of every frame, a class token in front, spatial and temporal position embeddings, a stack of residual
-bidirectional Mamba blocks, a last norm. Left out on purpose: stochastic depth (the encoder is frozen in the paper's
-stages) and the distillation decoder of its pretraining, whose weights the released files carry but never use.
+Patches of every frame, a class token in front, spatial and temporal position embeddings, a stack of
+residual bidirectional Mamba blocks, a last norm. Left out on purpose: stochastic depth (the encoder
+is frozen in the paper's stages) and the distillation decoder of its pretraining, whose weights the
+released files carry but never use.
 """
 
 import math
@@ -34,7 +36,8 @@ class RMSNorm(nn.Module):
 
 
 class MambaBranch(nn.Module):
-    """One direction: causal depthwise convolution, SiLU, then the selective scan with its input-dependent B, C, delta.
+    """One direction: causal depthwise convolution, SiLU, then the selective scan with its
+    input-dependent B, C, delta.
 
     The gate is left to the mixer, which shares it between the directions.
     """
@@ -63,16 +66,21 @@ class MambaBranch(nn.Module):
         )
 
     def _causal_conv(self, x: Tensor) -> Tensor:
-        # As a 2-D convolution over (1, L) the channels may stay last in memory, many times faster on a CPU.
-        past = F.pad(x, (0, 0, self.conv1d.kernel_size[0] - 1, 0)).mT.unsqueeze(2)  # (B, C, 1, L + 3)
+        # As a 2-D convolution over (1, L) the channels may stay last in memory, many times faster
+        # on a CPU.
+        past = F.pad(x, (0, 0, self.conv1d.kernel_size[0] - 1, 0)).mT.unsqueeze(
+            2
+        )  # (B, C, 1, L + 3)
         weight, bias = self.conv1d.weight.unsqueeze(2), self.conv1d.bias
         return F.conv2d(past, weight, bias, groups=x.shape[-1]).squeeze(2).mT
 
 
 class BidirectionalMamba(nn.Module):
-    """The mixer: ``out_proj((forward(x) + flip(backward(flip(x)))) * silu(z))`` with ``x, z = in_proj(hidden)``.
+    """The mixer: ``out_proj((forward(x) + flip(backward(flip(x)))) * silu(z))`` with ``x, z =
+    in_proj(hidden)``.
 
-    The sum is not halved, and input projection, gate and output projection are shared by both directions.
+    The sum is not halved, and input projection, gate and output projection are shared by both
+    directions.
     """
 
     def __init__(
@@ -110,7 +118,7 @@ class VideoMambaBlock(GradientCheckpointingLayer):
 
 
 class VideoMambaEmbeddings(nn.Module):
-    """Patch tokens of every frame, frames outermost, behind one class token, with their positions."""
+    """Patch tokens of every frame, frame by frame, behind one class token, with positions."""
 
     def __init__(self, config: VideoMambaConfig) -> None:
         super().__init__()
@@ -124,7 +132,9 @@ class VideoMambaEmbeddings(nn.Module):
         )
         self.class_token = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
         self.position_embedding = nn.Parameter(torch.zeros(1, 1 + num_patches, config.hidden_size))
-        self.temporal_embedding = nn.Parameter(torch.zeros(1, config.num_frames, config.hidden_size))
+        self.temporal_embedding = nn.Parameter(
+            torch.zeros(1, config.num_frames, config.hidden_size)
+        )
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """Map (B, T, 3, H, W) pixels to (B, 1 + T * N, D) tokens."""
@@ -142,7 +152,7 @@ class VideoMambaEmbeddings(nn.Module):
 
 
 class VideoMambaModel(PreTrainedModel):
-    """The video encoder; ``forward`` maps a clip to one class token and the patch tokens of its frames."""
+    """The video encoder: from a clip to a class token and the patch tokens of its frames."""
 
     config_class = VideoMambaConfig
     base_model_prefix = "video_encoder"
@@ -150,6 +160,7 @@ class VideoMambaModel(PreTrainedModel):
     input_modalities = ("video",)
     supports_gradient_checkpointing = True
     _no_split_modules = ["VideoMambaBlock"]
+    _keys_to_ignore_on_load_unexpected = [r"clip_decoder\."]
     _supports_sdpa = True  # there is no attention here: any implementation may be asked for
     _supports_flash_attn = True
     _supports_attention_backend = True
@@ -157,8 +168,11 @@ class VideoMambaModel(PreTrainedModel):
     def __init__(self, config: VideoMambaConfig) -> None:
         super().__init__(config)
         self.embeddings = VideoMambaEmbeddings(config)
-        self.layers = nn.ModuleList(VideoMambaBlock(config) for _ in range(config.num_hidden_layers))
+        self.layers = nn.ModuleList(
+            VideoMambaBlock(config) for _ in range(config.num_hidden_layers)
+        )
         self.norm = RMSNorm(config.hidden_size, config.layer_norm_epsilon)
+        self.register_load_state_dict_pre_hook(_drop_unused)
         self.post_init()
 
     def forward(
@@ -168,11 +182,12 @@ class VideoMambaModel(PreTrainedModel):
 
         Args:
             pixel_values: (B, T, 3, H, W), normalised, with 1 <= T <= ``config.num_frames``.
-            output_hidden_states: also return the residual stream before every block and after the last.
+            output_hidden_states: also return the residual stream before every block and after the
+                last.
 
         Returns:
-            ``last_hidden_state`` (B, 1 + T * N, D) in float32: the class token, then the tokens frame by frame in
-            row-major patch order.
+            ``last_hidden_state`` (B, 1 + T * N, D) in float32: the class token, then the tokens
+            frame by frame in row-major patch order.
 
         Raises:
             ValueError: if the frames do not fit the configuration.
@@ -197,17 +212,18 @@ class VideoMambaModel(PreTrainedModel):
         shape = tuple(pixel_values.shape)
         if len(shape) != 5 or shape[2:] != (config.num_channels, size, size):
             raise ValueError(
-                f"The video encoder takes pixels of shape (batch, frames, {config.num_channels}, {size}, {size}), "
-                f"but got {shape}."
+                "The video encoder takes pixels of shape (batch, frames, "
+                f"{config.num_channels}, {size}, {size}), but got {shape}."
             )
         if not 1 <= shape[1] <= config.num_frames:
             raise ValueError(
-                f"The video encoder takes 1 to {config.num_frames} frames at once, but got {shape[1]}."
+                f"The video encoder takes 1 to {config.num_frames} frames at once, but got "
+                f"{shape[1]}."
             )
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Mamba's own initialisation; ``init`` leaves tensors alone that a checkpoint has filled."""
+        """Mamba's own initialisation; ``init`` leaves alone what a checkpoint has filled."""
         config = self.config
         if isinstance(module, VideoMambaEmbeddings):
             init.normal_(module.class_token, std=config.initializer_range)
@@ -226,6 +242,12 @@ class VideoMambaModel(PreTrainedModel):
             init.kaiming_uniform_(module.weight, a=math.sqrt(5))
             if module.bias is not None:
                 init.zeros_(module.bias)
+
+
+def _drop_unused(module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Skip the decoder of the pretraining, which released files hold and nothing uses."""
+    for name in [n for n in state_dict if n.startswith(f"{prefix}clip_decoder.")]:
+        del state_dict[name]
 
 
 def _initial_dt_bias(channels: int, smallest: float = 1e-3, largest: float = 0.1) -> Tensor:
