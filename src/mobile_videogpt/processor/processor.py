@@ -19,6 +19,7 @@ from mobile_videogpt.processor.prompt import (
     LabelStyle,
     PromptEncoder,
     chatml_template,
+    token_id,
 )
 from mobile_videogpt.processor.videos import fill_in, flat_videos
 from mobile_videogpt.video.source import VideoClip, read_video
@@ -54,7 +55,8 @@ class MobileVideoGPTProcessor(ProcessorMixin):
         video_token: str = "<|video_pad|>",
         system_prompt: str = SYSTEM_PROMPT,
     ) -> None:
-        if video_token not in tokenizer.get_vocab():
+        video_token_id = token_id(tokenizer, video_token)
+        if video_token_id is None:
             raise ValueError(
                 f"the tokenizer does not know {video_token!r}: use Qwen2.5's, or add the token."
             )
@@ -66,7 +68,7 @@ class MobileVideoGPTProcessor(ProcessorMixin):
         self.image_options = dict(image_options or {})
         self.video_options = dict(video_options or {})
         self.video_token = video_token
-        self.video_token_id = int(tokenizer.convert_tokens_to_ids(video_token))
+        self.video_token_id = video_token_id
         self.system_prompt = system_prompt
 
     @classmethod
@@ -150,7 +152,9 @@ class MobileVideoGPTProcessor(ProcessorMixin):
     @property
     def prompt(self) -> PromptEncoder:
         """Turns messages into ids with the present tokenizer and settings."""
-        return PromptEncoder(self.tokenizer, self.video_token, self.num_visual_tokens)
+        return PromptEncoder(
+            self.tokenizer, self.video_token, self.video_token_id, self.num_visual_tokens
+        )
 
     def pixels(self, frames: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
         """Both encoders' inputs of one video.

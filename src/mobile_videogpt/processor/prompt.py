@@ -61,16 +61,16 @@ class PromptEncoder:
     """ChatML for one tokenizer and one number of visual tokens per video."""
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, video_token: str, num_visual_tokens: int
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        video_token: str,
+        video_token_id: int,
+        num_visual_tokens: int,
     ) -> None:
         self._tokenizer = tokenizer
         self._video_token = video_token
-        self._video_token_id = int(tokenizer.convert_tokens_to_ids(video_token))
+        self._video_token_id = video_token_id
         self._num_visual_tokens = num_visual_tokens
-        vocabulary = tokenizer.get_vocab()
-        self._trained_everywhere = {
-            vocabulary[token] for token in _TRAINED_EVERYWHERE if token in vocabulary
-        }
 
     def render(self, message: Message) -> str:
         """One turn as text, one placeholder per video."""
@@ -117,8 +117,8 @@ class PromptEncoder:
 
     def _turn_labels(self, turn: list[int], is_answer: bool, style: LabelStyle) -> list[int]:
         if style == "released":
-            learned = set(turn) if is_answer else self._trained_everywhere
-            learned = learned - {self._video_token_id}
+            learned = set(turn) if is_answer else self._trained_everywhere()
+            learned.discard(self._video_token_id)
             return [token if token in learned else IGNORED for token in turn]
         if style != "answers":
             raise ValueError(f"label_style {style!r} is unknown: use answers or released.")
@@ -127,3 +127,12 @@ class PromptEncoder:
         header, newline = len(self.encode_piece(OPEN_TURN)), len(self.encode_piece("\n"))
         answer = turn[header : len(turn) - newline]
         return [IGNORED] * header + answer + [IGNORED] * newline
+
+    def _trained_everywhere(self) -> set[int | None]:
+        return {token_id(self._tokenizer, token) for token in _TRAINED_EVERYWHERE}
+
+
+def token_id(tokenizer: PreTrainedTokenizerBase, token: str) -> int | None:
+    """The id of one token, None if the tokenizer does not have it."""
+    number = tokenizer.convert_tokens_to_ids(token)
+    return None if number is None or number == tokenizer.unk_token_id else int(number)
