@@ -308,5 +308,5 @@ def test_info_is_readable(run):
 
 
 def test_info_names_an_unknown_model(run):
-    code, out, err = run("info", "nowhere/nothing")
+    code, out, err = run("info", "nothing-of-this-name")
     assert (code, out) == (1, "") and "nothing" in err and err.count("\n") == 1

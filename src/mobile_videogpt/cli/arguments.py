@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +103,7 @@ def quiet_libraries(debug: bool) -> None:
     """Keep transformers' advice and progress bars off the terminal unless asked for."""
     if debug:
         return
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     import transformers
 
     transformers.logging.set_verbosity_error()

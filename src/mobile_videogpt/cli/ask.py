@@ -117,7 +117,7 @@ def heading(
         "question": question,
         "model": args.model,
         "device": str(chat.model.device),
-        "dtype": str(chat.model.dtype).removeprefix("torch."),
+        "dtype": str(chat.model.language_model.dtype).removeprefix("torch."),
         "start": args.start,
         "end": args.end,
         "frame_times": video.frame_times,

@@ -23,6 +23,7 @@ CORE = (
     "av",
     "pillow",
     "numpy",
+    "pyyaml",
     "rich",
 )
 # The extras of pyproject.toml; a test keeps the two in step.

@@ -81,8 +81,9 @@ class TorchEngine:
             watch: receives the seconds of each part.
         """
         model = self.model
-        image_pixels = image_pixels.to(self.device, model.dtype)
-        video_pixels = video_pixels.to(self.device, model.dtype)
+        # Number formats are the encoders' own matter: they may be finer than the language model's.
+        image_pixels = image_pixels.to(self.device)
+        video_pixels = video_pixels.to(self.device)
         with watch.measure("image_encoder"):
             image_features = model.encode_images(image_pixels)  # (1, T, N, D)
         with watch.measure("selection"):
