@@ -12,7 +12,7 @@ import traceback
 
 import mobile_videogpt
 
-EXTRAS = ("peft", "accelerate", "matplotlib", "onnxruntime", "fastapi", "pytest")
+EXTRAS = ("peft", "matplotlib", "onnxruntime", "fastapi", "pytest")
 
 
 def module_names() -> list[str]:

@@ -17,6 +17,7 @@ from mobile_videogpt.cli.output import answer_json, say, table
 CORE = (
     "torch",
     "transformers",
+    "accelerate",
     "tokenizers",
     "safetensors",
     "huggingface_hub",
@@ -28,7 +29,7 @@ CORE = (
 )
 # The extras of pyproject.toml; a test keeps the two in step.
 EXTRAS = {
-    "train": ("peft", "accelerate", "pyyaml", "matplotlib"),
+    "train": ("peft", "matplotlib"),
     "eval": ("matplotlib",),
     "onnx": ("onnx", "onnxruntime"),
     "serve": ("fastapi", "uvicorn"),
