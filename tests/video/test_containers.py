@@ -21,7 +21,7 @@ KINDS = {
     },
     "hevc.mp4": {
         "codec": "libx265",
-        "options": {"x265-params": "log-level=none:bframes=3:keyint=12:open-gop=1"},
+        "options": {"x265-params": "log-level=none:pools=none:bframes=3:keyint=12:open-gop=1"},
     },
     "b_frames.mkv": {"options": B_FRAMES},
     "b_frames.mov": {"options": B_FRAMES},

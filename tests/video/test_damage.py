@@ -95,13 +95,13 @@ def test_no_cut_gives_anything_but_frames_or_one_sentence(tmp_path, name, share)
     [
         ("cut.mp4", {"container": {"movflags": "faststart"}}),
         ("cut.mkv", {}),
-        ("cut.webm", {"codec": "libvpx"}),
+        ("cut.webm", {"codec": "libvpx", "options": {"g": "12", "deadline": "realtime"}}),
         ("cut.avi", {"codec": "mpeg4"}),
         ("cut.ts", {}),
     ],
 )
 def test_a_file_that_was_cut_off_gives_what_is_left(tmp_path, name, arguments):
-    path = write_clip(tmp_path / name, _noisy(), options={"g": "12"}, **arguments)
+    path = write_clip(tmp_path / name, _noisy(), **{"options": {"g": "12"}, **arguments})
     video = read_video(_cut(path, 0.6))
     assert 5 < video.num_frames < 60
     for index, frame in zip(video.frame_indices, video.frames, strict=True):

@@ -17,7 +17,7 @@ from typing import IO, Any
 import av
 import numpy as np
 from av.container import InputContainer
-from av.stream import Discard, Disposition
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from mobile_videogpt.video.errors import VideoError
@@ -25,6 +25,8 @@ from mobile_videogpt.video.frame_index import FrameIndex, read_index
 from mobile_videogpt.video.rgb import rgb_from_frame
 
 _LOG = logging.getLogger(__name__)
+# Spares reading the sound; PyAV 18 and later.
+_DISCARD = getattr(av.stream, "Discard", None)
 # FFmpeg would render these as pictures of text.
 _NOT_VIDEO = {"tty"}
 # A jump that ends too late is tried from this many keyframes further back before starting over.
@@ -122,8 +124,8 @@ class ContainerSource:
                 "codec is not supported."
             )
         for stream in container.streams:
-            if stream is not videos[0]:
-                stream.discard = Discard.all
+            if stream is not videos[0] and _DISCARD is not None:
+                stream.discard = _DISCARD.all
         videos[0].thread_type = "AUTO"
         return videos[0]
 
