@@ -34,7 +34,7 @@ class VideoMambaConfig(PreTrainedConfig):
     layer_norm_epsilon: float = 1e-5
     num_channels: int = 3
     temporal_kernel: int = 1  # frames that one patch embedding sees (odd, stride 1); released: 1
-    dt_rank: int | None = None
+    dt_rank: int = None  # type: ignore[assignment]  # becomes hidden_size / 16, rounded up
     initializer_range: float = 0.02
     position_initializer_range: float = 0.02
 
@@ -107,9 +107,10 @@ class MobileVideoGPTConfig(PreTrainedConfig):
         "text_config": SubConfigSpec(config_class=Qwen2Config, init_kwargs=QWEN_05B),
     }
 
-    image_config: dict | PreTrainedConfig | None = None
-    video_config: dict | PreTrainedConfig | None = None
-    text_config: dict | PreTrainedConfig | None = None
+    # A dictionary, or None for the defaults above, is made into a configuration.
+    image_config: CLIPVisionConfig = None
+    video_config: VideoMambaConfig = None  # type: ignore[assignment]
+    text_config: Qwen2Config = None
 
     num_frames: int = 16
     frames_per_chunk: int = 8

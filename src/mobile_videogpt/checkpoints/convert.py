@@ -19,8 +19,18 @@ from mobile_videogpt.models.mobile_videogpt import MobileVideoGPTForConditionalG
 
 _LM_HEAD = "lm_head.weight"
 # Whatever a tokenizer or a reader may need; weights and config.json are written anew.
-_COMPANIONS = ("*.txt", "*.jinja", "*.model", "token*.json", "vocab.json", "*special_tokens*.json")
-_COMPANIONS += ("added_tokens.json", "chat_template.json", "README.md", "LICENSE*")
+_COMPANIONS = (
+    "*.txt",
+    "*.jinja",
+    "*.model",
+    "token*.json",
+    "vocab.json",
+    "*special_tokens*.json",
+    "added_tokens.json",
+    "chat_template.json",
+    "README.md",
+    "LICENSE*",
+)
 
 
 def convert(

@@ -115,11 +115,10 @@ def _unreadable_pickle(path: Path, error: Exception) -> CheckpointError:
 
 def _named_tensors(content: object) -> Iterator[tuple[str, Tensor]]:
     """Yield tensors of a dictionary, or of the one dictionary that training scripts wrap."""
-    if isinstance(content, Mapping):
-        for wrapper in ("model", "module", "state_dict"):
-            if isinstance(content.get(wrapper), Mapping):
-                content = content[wrapper]
-                break
-        for name, value in content.items():
-            if isinstance(value, Tensor):
-                yield str(name), value
+    if not isinstance(content, Mapping):
+        return
+    wrapped = (content.get(name) for name in ("model", "module", "state_dict"))
+    inner = next((value for value in wrapped if isinstance(value, Mapping)), content)
+    for name, value in inner.items():
+        if isinstance(value, Tensor):
+            yield str(name), value

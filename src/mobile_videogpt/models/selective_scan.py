@@ -132,8 +132,10 @@ def selective_scan_channels_last(
         (batch, length, channels) in the dtype of ``u``.
     """
     if _fused_kernel_applies(u):
-        u, delta, B, C, z = (None if x is None else x.mT for x in (u, delta, B, C, z))
-        return selective_scan_fused(u, delta, A, B, C, D, z, delta_bias, delta_softplus).mT
+        z = None if z is None else z.mT
+        return selective_scan_fused(
+            u.mT, delta.mT, A, B.mT, C.mT, D, z, delta_bias, delta_softplus
+        ).mT
     dtype = u.dtype
     u, delta, A, B, C = (_at_least_float32(x) for x in (u, delta, A, B, C))
     delta = _step_sizes(delta, delta_bias, delta_softplus)
@@ -168,10 +170,9 @@ def selective_scan_fused(
     kernel = _mamba_ssm_kernel()
     if kernel is None:
         raise RuntimeError("mamba_ssm is not installed; use selective_scan, which does without it.")
-    dtype = u.dtype
-    u, delta, B, C, z = (None if x is None else x.float().contiguous() for x in (u, delta, B, C, z))
-    A, D, delta_bias = (None if x is None else x.float().contiguous() for x in (A, D, delta_bias))
-    return kernel(u, delta, A, B, C, D, z, delta_bias, delta_softplus).to(dtype)
+    tensors = (u, delta, A, B, C, D, z, delta_bias)
+    ready = (None if x is None else x.float().contiguous() for x in tensors)
+    return kernel(*ready, delta_softplus).to(u.dtype)
 
 
 class _BlockedScan(torch.autograd.Function):
