@@ -44,7 +44,9 @@ def test_eval_prints_a_table_or_the_report(run, lively_chat, monkeypatch, tmp_pa
     assert code == 0 and report == json.loads(output.read_text())
     assert report["seed"] == 3 and 0 < report["questions"] <= 12
     code, out, _ = run(*arguments)
-    assert code == 0 and "multiple choice" in out and all(name in out for name in report["families"])
+    assert (
+        code == 0 and "multiple choice" in out and all(name in out for name in report["families"])
+    )
 
 
 def test_train_says_which_extra_is_missing(run, monkeypatch, tmp_path):

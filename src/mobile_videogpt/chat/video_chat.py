@@ -85,7 +85,10 @@ class VideoChat:
         *,
         max_open_videos: int = 4,
     ) -> VideoChat:
-        """A chat with a model that is already in memory, as it is (device, dtype)."""
+        """A chat with a model that is already in memory, as it is (device, dtype).
+
+        It is put into evaluation mode. Make a new chat when its weights have changed.
+        """
         chat = cls.__new__(cls)
         chat._set_up(model, processor, name, max_open_videos)
         return chat
@@ -198,7 +201,6 @@ class VideoChat:
         watch = self.engine.stopwatch()
         encoded = self._open(video, watch)
         prefix = self._prefix(encoded, watch)
-        self._check_length(len(prefix.token_ids) + len(question_ids))
         token_ids = self.engine.generate(prefix, question_ids, options, watch)
 
         def build(ids: list[int], text: str) -> Answer:
@@ -285,15 +287,15 @@ class VideoChat:
     def _question_ids(self, question: str, history: History) -> list[int]:
         if not question.strip():
             raise ValueError('the question is empty; ask something, e.g. "What happens?"')
-        return self.processor.question_ids(question.strip(), history=history)
-
-    def _check_length(self, prompt: int) -> None:
+        token_ids = self.processor.question_ids(question.strip(), history=history)
+        prompt = len(self.processor.prefix_ids()) + len(token_ids)
         room = self.config.text_config.max_position_embeddings
         if prompt >= room:
             raise ValueError(
                 f"question and history make a prompt of {prompt} tokens, but the model's context "
                 f"is {room}; ask something shorter or forget earlier turns"
             )
+        return token_ids
 
     def _encode(self, text: str) -> list[int]:
         return self.processor.tokenizer(text, add_special_tokens=False)["input_ids"]

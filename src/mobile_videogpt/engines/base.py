@@ -83,7 +83,7 @@ class GenerationOptions:
     top_p: float | None = None
     """Sample only from the likeliest tokens whose probabilities reach this sum."""
     repetition_penalty: float | None = None
-    """Above 1 makes tokens that were seen less likely; None is what the checkpoint says."""
+    """Above 1 makes tokens less likely that were said already; None: as the checkpoint says."""
     seed: int | None = None
     """Makes sampling repeatable."""
 

@@ -122,9 +122,7 @@ class TorchEngine:
 
         Only the model's own time is measured, not what the consumer does between two tokens.
         """
-        choose = _TokenChooser(
-            options, self.model.generation_config, [*prefix.token_ids, *token_ids], self.device
-        )
+        choose = _TokenChooser(options, self.model.generation_config, self.device)
         with watch.measure("prefill"):
             cache = _fork(prefix.state)
             token = choose(self._step(token_ids, cache))
@@ -187,10 +185,9 @@ def _fork(cache: DynamicCache, batch: int = 1) -> DynamicCache:
 class _TokenChooser:
     """The next token from logits: transformers' processors, then the likeliest or a draw."""
 
-    def __init__(
-        self, options: GenerationOptions, defaults: Any, seen: list[int], device: torch.device
-    ) -> None:
-        self._seen = torch.tensor([seen], device=device)
+    def __init__(self, options: GenerationOptions, defaults: Any, device: torch.device) -> None:
+        # Only what was generated: the released inference hides the prompt from the processors too.
+        self._seen = torch.empty((1, 0), dtype=torch.long, device=device)
         self._options = options
         self._processors = LogitsProcessorList()
         penalty = options.repetition_penalty
