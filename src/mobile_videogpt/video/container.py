@@ -149,12 +149,14 @@ class _Cursor:
         self._stream = stream
         self._index = index
         self._rank = -1
+        self._wanted = 0
         self._frame: av.VideoFrame | None = None
         self._frames = self._decode(at_start=True)
         self.damaged = 0
 
     def frame_at(self, rank: int) -> av.VideoFrame | None:
         """The frame of ``rank``, or the next decodable one, or the last; None if there is none."""
+        self._wanted = rank
         keyframe = self._index.keyframe_before(rank)
         if self._index.keyframes[keyframe] > self._rank + _FRAMES_PER_JUMP:
             self._jump(keyframe, rank)
@@ -196,6 +198,7 @@ class _Cursor:
                 next_rank = self._landing(packet)
                 if next_rank is None:
                     return
+            self._choose_effort(packet)
             try:
                 decoded = self._stream.decode(packet)
             except av.FFmpegError:
@@ -206,6 +209,16 @@ class _Cursor:
                     next_rank = self._index.rank(frame.pts)
                 yield next_rank, frame
                 next_rank += 1
+
+    def _choose_effort(self, packet: av.Packet | None) -> None:
+        """Spare the decoder earlier frames that no other frame refers to: often half of them."""
+        is_early = (
+            packet is not None
+            and packet.pts is not None
+            and not self._index.counted
+            and self._index.rank(packet.pts) < self._wanted
+        )
+        self._stream.codec_context.skip_frame = "NONREF" if is_early else "DEFAULT"
 
     def _landing(self, packet: av.Packet | None) -> int | None:
         """Rank of the first frame after a jump, needed only where frames are counted."""
