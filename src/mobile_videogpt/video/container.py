@@ -7,8 +7,6 @@ gives exactly the frame that decoding everything would have given.
 """
 
 import logging
-import shutil
-import tempfile
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -44,7 +42,7 @@ class ContainerSource:
         Raises:
             VideoError: not a video, or one without a single frame.
         """
-        self._file: Path | IO[bytes] = file if isinstance(file, Path) else _seekable(file)
+        self._file = file
         self.name = name
         with self._open() as container:
             stream = self._video_stream(container)
@@ -238,15 +236,6 @@ class _Cursor:
                 self.damaged += 1
                 yield None
                 return
-
-
-def _seekable(file: IO[bytes]) -> IO[bytes]:
-    """``file`` itself or, for a pipe, a temporary copy: frames are found by jumping about."""
-    if file.seekable():
-        return file
-    copy = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the source
-    shutil.copyfileobj(file, copy)
-    return copy
 
 
 def _file_size(file: Path | IO[bytes]) -> int | None:

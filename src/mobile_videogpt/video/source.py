@@ -9,6 +9,8 @@ padded by repeating its last frame.
 import bisect
 import io
 import logging
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,7 +203,7 @@ def _open_file(file: IO[bytes], name: str, fps: float | None) -> FrameSource:
     if isinstance(file, io.TextIOBase):
         raise VideoError(f"{name} is open as text: open it in binary mode ('rb').")
     if not _is_seekable(file):
-        file = io.BytesIO(file.read())
+        file = _copied(file)
     file.seek(0)
     head = file.read(16)
     if not head:
@@ -292,6 +294,13 @@ def _without_gaps(opened: FrameSource, indices: list[int]) -> list[np.ndarray]:
 def _name_of(file: Any) -> str:
     name = getattr(file, "name", None)
     return Path(name).name if isinstance(name, str) else "open file"
+
+
+def _copied(file: IO[bytes]) -> IO[bytes]:
+    """A temporary file with what comes out of a pipe: frames are found by jumping about."""
+    copy = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the source
+    shutil.copyfileobj(file, copy)
+    return copy
 
 
 def _is_seekable(file: IO[bytes]) -> bool:
