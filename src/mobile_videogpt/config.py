@@ -259,6 +259,7 @@ _MOVING_SHAPES = {
         "vocab_size": 192,
         "hidden_size": 128,
         "intermediate_size": 384,
+        "initializer_range": 0.08,
         "num_hidden_layers": 4,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,

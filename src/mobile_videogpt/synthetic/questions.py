@@ -29,13 +29,22 @@ STATE_CHANGES = {
 
 @dataclass(frozen=True)
 class Question:
-    """One question. `options` are the shuffled choices (the answer among them)."""
+    """One question. `options` are the shuffled choices (the answer among them).
+
+    `needs_options` marks a question that has one right answer among its options only.
+    """
 
     family: str
     text: str
     answer: str
     options: tuple[str, ...]
     history: tuple[tuple[str, str], ...] = ()
+    needs_options: bool = False
+
+    @property
+    def open_text(self) -> str:
+        """How the question is asked when an open answer is wanted."""
+        return self.with_options() if self.needs_options else self.text
 
     @property
     def letter(self) -> str:
@@ -56,6 +65,7 @@ class _Draft:
     pool: tuple[str, ...]
     count: int = 4
     weight: float = 1.0
+    needs_options: bool = False
 
 
 def ask_questions(
@@ -81,7 +91,9 @@ def _finish(family: str, draft: _Draft, rng: np.random.Generator) -> Question:
     options = [draft.answer, *wrong]
     options = [options[i] for i in rng.permutation(len(options))]
     wording = draft.wordings[rng.integers(len(draft.wordings))]
-    return Question(family, wording, draft.answer, tuple(options))
+    return Question(
+        family, wording, draft.answer, tuple(options), needs_options=draft.needs_options
+    )
 
 
 def ask_dialogue(clip: Clip, rng: np.random.Generator) -> Question | None:
@@ -153,7 +165,7 @@ def _object_existence(clip: Clip, rng: np.random.Generator) -> Iterator[_Draft]:
             "Which of these objects can be seen?",
             "Which object appears in the video?",
         )
-        yield _Draft(wordings[:2], name, far, weight=0.7)
+        yield _Draft(wordings, name, far, weight=0.7, needs_options=True)
     for i in rng.choice(len(near), size=min(len(near), len(present)), replace=False):
         yield _Draft(_existence_wordings(near[i]), "no", ("yes", "no"))
 

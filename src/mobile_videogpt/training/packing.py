@@ -42,6 +42,7 @@ class QuestionPacker:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, num_visual_tokens: int) -> None:
         pad = "<|video_pad|>"
         self._tokenizer = tokenizer
+        self.pad_id: int = tokenizer.pad_token_id
         head = f"<|im_start|>system\n{SYSTEM_PROMPT}<|im_end|>\n<|im_start|>user\n"
         self.prefix = self._encode(head + pad * num_visual_tokens + "\n")
         self.first_visual = len(self._encode(head))
@@ -58,7 +59,8 @@ class QuestionPacker:
     def segment(self, question: Question, has_options: bool) -> tuple[list[int], list[int]]:
         """Token ids of one question after the prefix, and labels that cover its answers only."""
         turns = [*question.history]
-        turns.append((question.with_options() if has_options else question.text, question.answer))
+        shown = question.with_options() if has_options else question.open_text
+        turns.append((shown, question.answer))
         ids: list[int] = []
         labels: list[int] = []
         for number, (asked, answer) in enumerate(turns):

@@ -72,7 +72,7 @@ def run_scene_language(recipe: Recipe, stage: Stage, folder: Path) -> Measures:
     config = MobileVideoGPTConfig.preset(recipe.preset)
     tokenizer = build_tokenizer()
     packer = QuestionPacker(tokenizer, config.num_visual_tokens)
-    model = SceneLanguageModel(config)
+    model = SceneLanguageModel(config, tokenizer.convert_tokens_to_ids)
     samples = SceneDataset(
         config,
         packer,

@@ -8,6 +8,7 @@ thrown away afterwards; stages 1 and 2 teach the projectors to stand in for it.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,27 +27,63 @@ from ..synthetic.labels import (
     frame_attributes,
     patch_owners,
 )
-from ..synthetic.world import Clip, make_clip
+from ..synthetic.world import COLORS, SHAPES, SIZES, Clip, make_clip
 from .curriculum import draw_hidden_branch, draw_questions
 from .packing import PackedRow, QuestionPacker, collate_packed
+
+
+# The word that stands for each class of each attribute, in the order of `synthetic.labels`; "" says
+# nothing. A scene token is the sum of its words' own embeddings, so that what a question names can be
+# found by likeness and what is found can be said.
+WORDS_OF = {
+    "color": COLORS,
+    "shape": SHAPES,
+    "size": SIZES,
+    "motion": ("still", "moves", "bounces", "circles", "enters", "leaves", "then", "pushed"),
+    "first": ("", "left", "right", "up", "down"),
+    "second": ("", "left", "right", "up", "down"),
+    "bounces": ("zero", "one", "two", "three"),
+    "event": ("", "changes", "grows", "shrinks", "appears", "vanishes"),
+    "becomes": ("", *COLORS),
+    "touch": ("", "touches", "touched"),
+    "partner_color": ("", *COLORS),
+    "partner_shape": ("", *SHAPES),
+}
 
 
 class SceneEmbedding(nn.Module):
     """What an ideal encoder and projector would say of each visual token.
 
-    An object is one vector (an MLP of its attributes); a token is the mean over its patches.
+    An object is the sum of the embeddings of its words, each turned a little by its attribute (so that
+    the colour it has and the colour it gets differ); a token is the mean over its patches.
     """
 
-    def __init__(self, num_features: int, hidden_size: int) -> None:
+    def __init__(self, attributes: Sequence[str], word_ids: Callable[[str], int], hidden: int) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(
-            nn.Linear(num_features, hidden_size), nn.GELU(), nn.Linear(hidden_size, hidden_size)
-        )
-        self.empty = nn.Parameter(torch.zeros(hidden_size))
+        table = [[word_ids(w) if w else -1 for w in WORDS_OF[name]] for name in attributes]
+        widest = max(map(len, table))
+        padded = [row + [-1] * (widest - len(row)) for row in table]
+        self.register_buffer("table", torch.tensor(padded), persistent=False)
+        self.turn = nn.Parameter(torch.zeros(len(table), hidden, hidden))
+        self.gain = nn.Parameter(torch.tensor(4.0))
+        self.empty = nn.Parameter(torch.zeros(hidden))
 
-    def forward(self, attributes: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        """(B, T, objects, features), (B, T, N, objects) -> (B, T, N, E)."""
-        objects = self.mlp(attributes)
+    def forward(
+        self, values: torch.Tensor, weights: torch.Tensor, words: torch.Tensor, forget: float = 0.0
+    ) -> torch.Tensor:
+        """Values (B, T, objects, attributes), weights (B, T, N, objects), words (V, E) -> (B, T, N, E).
+
+        `forget` drops whole attributes of an object at random: real encoders miss things too.
+        """
+        table: torch.Tensor = self.table  # type: ignore[assignment]
+        vectors = words[table.clamp_min(0)] * (table >= 0)[..., None]  # (attributes, classes, E)
+        vectors = vectors + vectors @ self.turn
+        chosen = torch.arange(len(table), device=values.device)
+        said = vectors[chosen, values.long()]  # (B, T, objects, attributes, E)
+        if forget:
+            kept = torch.rand(values.shape[0], 1, *values.shape[2:], 1, device=said.device) >= forget
+            said = said * kept
+        objects = said.sum(-2) * self.gain
         free = 1.0 - weights.sum(-1, keepdim=True)
         return weights @ objects + free * self.empty
 
@@ -54,15 +91,17 @@ class SceneEmbedding(nn.Module):
 class SceneLanguageModel(nn.Module):
     """The language model behind two scene embeddings, one for each branch."""
 
-    def __init__(self, config: MobileVideoGPTConfig, dropout: float = 0.1) -> None:
+    def __init__(
+        self, config: MobileVideoGPTConfig, word_id: Callable[[str], int], dropout: float = 0.1
+    ) -> None:
         super().__init__()
         self.config = config
         self.dropout = dropout
         self.language_model = Qwen2Model(config.text_config)  # the head is its embedding, tied
         hidden = config.text_config.hidden_size
-        frame = sum(FRAME_ATTRIBUTES.values())
-        self.image_scene = SceneEmbedding(frame, hidden)
-        self.video_scene = SceneEmbedding(frame + sum(CLIP_ATTRIBUTES.values()), hidden)
+        seen, told = list(FRAME_ATTRIBUTES), list(CLIP_ATTRIBUTES)
+        self.image_scene = SceneEmbedding(seen, word_id, hidden)
+        self.video_scene = SceneEmbedding([*seen, *told], word_id, hidden)
 
     def forward(
         self,
@@ -100,31 +139,14 @@ class SceneLanguageModel(nn.Module):
         video_weights: torch.Tensor,
         kept: torch.Tensor,
     ) -> torch.Tensor:
-        seen = _encode(frame_values, FRAME_ATTRIBUTES)  # (B, T, objects, features)
-        story = self._forget(_groups(clip_values, CLIP_ATTRIBUTES))  # (B, objects, features)
-        image = self.image_scene(seen, image_weights)
+        words = self.language_model.embed_tokens.weight
+        forget = self.dropout if self.training else 0.0
+        image = self.image_scene(frame_values, image_weights, words)
         rows = torch.arange(len(kept))[:, None]
-        told = story[:, None].expand(-1, kept.shape[1], -1, -1)
-        video = self.video_scene(torch.cat([seen[rows, kept], told], dim=-1), video_weights)
+        told = clip_values[:, None].expand(-1, kept.shape[1], -1, -1)
+        values = torch.cat([frame_values[rows, kept], told], dim=-1)
+        video = self.video_scene(values, video_weights, words, forget)
         return torch.cat([image.flatten(1, 2), video.flatten(1, 2)], dim=1)
-
-    def _forget(self, groups: list[torch.Tensor]) -> torch.Tensor:
-        """Drop whole attributes at random: real encoders miss things too."""
-        if self.training and self.dropout:
-            groups = [
-                g * (torch.rand(*g.shape[:-1], 1, device=g.device) >= self.dropout) for g in groups
-            ]
-        return torch.cat(groups, dim=-1)
-
-
-def _groups(values: torch.Tensor, classes: dict[str, int]) -> list[torch.Tensor]:
-    return [
-        F.one_hot(values[..., i].long(), size).float() for i, size in enumerate(classes.values())
-    ]
-
-
-def _encode(values: torch.Tensor, classes: dict[str, int]) -> torch.Tensor:
-    return torch.cat(_groups(values, classes), dim=-1)
 
 
 class SceneDataset(Dataset[dict[str, Any]]):

@@ -1,0 +1,1 @@
+"""How good a model is: MovingShapes, the built-in model's own benchmark."""
