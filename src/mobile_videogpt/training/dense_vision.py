@@ -24,15 +24,33 @@ from .clips import ClipCache, normalise
 NOISE = 0.15  # of the normalised pixels, scaled by a random factor for each clip
 
 
+# Motion is what the video encoder is for, and what it learns last: without these weights the easy
+# attributes fill its features first. Velocities (frame sides a clip) are small numbers.
+VIDEO_VALUE_WEIGHT, VELOCITY_SCALE = 3.0, 4.0
+ATTRIBUTE_WEIGHTS = {
+    "motion": 2.0,
+    "first": 3.0,
+    "second": 3.0,
+    "bounces": 2.0,
+    "event": 2.0,
+    "partner_color": 0.3,
+    "partner_shape": 0.3,
+}
+
+
 class DenseHeads(nn.Module):
     """Linear read-outs of patch features, and the loss that trains what is underneath.
 
     Returned accuracies are over patches that show an object.
     """
 
-    def __init__(self, width: int, classes: dict[str, int], num_values: int) -> None:
+    def __init__(
+        self, width: int, classes: dict[str, int], num_values: int, value_weight: float = 1.0
+    ) -> None:
         super().__init__()
         self.classes = classes
+        self.value_weight = value_weight
+        self.weights = [ATTRIBUTE_WEIGHTS.get(name, 1.0) for name in classes]
         self.num_values = num_values
         self.read = nn.Linear(width, sum(classes.values()) + num_values + 1)
 
@@ -43,11 +61,11 @@ class DenseHeads(nn.Module):
         out = self.read(features)
         presence, values_out, *logits = out.split([1, self.num_values, *self.classes.values()], -1)
         loss = F.binary_cross_entropy_with_logits(presence[..., 0], is_object.float())
-        loss = loss + F.smooth_l1_loss(values_out[is_object], values[is_object])
+        loss = loss + self.value_weight * F.smooth_l1_loss(values_out[is_object], values[is_object])
         correct = []
-        for i, score in enumerate(logits):
+        for i, (score, weight) in enumerate(zip(logits, self.weights, strict=True)):
             target = targets[..., i][is_object].long()
-            loss = loss + F.cross_entropy(score[is_object], target)
+            loss = loss + weight * F.cross_entropy(score[is_object], target)
             correct.append((score[is_object].argmax(-1) == target).float().mean())
         return {"loss": loss, "correct": torch.stack(correct).detach()}
 
@@ -75,7 +93,8 @@ class VideoPretraining(nn.Module):
         super().__init__()
         self.encoder = VideoMambaModel(config.video_config)
         classes = {**FRAME_ATTRIBUTES, **CLIP_ATTRIBUTES}
-        self.heads = DenseHeads(config.video_config.hidden_size, classes, 4)
+        width = config.video_config.hidden_size
+        self.heads = DenseHeads(width, classes, 4, VIDEO_VALUE_WEIGHT)
 
     def forward(
         self, pixels: torch.Tensor, targets: torch.Tensor, values: torch.Tensor, is_object: torch.Tensor
@@ -143,7 +162,7 @@ class VideoCollator:
         told = cache["clip_values"][which[..., None], safe]
         velocity = cache["velocity"][which[..., None], safe, kept[..., None]]
         offset = cache["offset"][which, kept].reshape(*owners.shape, 2)
-        values = np.concatenate([velocity, offset], axis=-1).astype(np.float32)
+        values = np.concatenate([VELOCITY_SCALE * velocity, offset], axis=-1).astype(np.float32)
         targets = np.concatenate([seen, told], axis=-1)
         pixels = cache["video"][which, kept]
 
