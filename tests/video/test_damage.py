@@ -195,3 +195,20 @@ def test_probing_refuses_the_same_things(tmp_path):
     for source in (tmp_path / "missing.mp4", tmp_path):
         with pytest.raises(VideoError):
             probe_video(source)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi", "webm", "gif", "ts"])
+def test_random_damage_gives_frames_or_one_sentence(tmp_path, suffix):
+    codec = {"avi": "mpeg4", "webm": "libvpx", "gif": "gif"}.get(suffix, "libx264")
+    pixel_format = "rgb8" if suffix == "gif" else "yuv420p"
+    path = write_clip(tmp_path / f"clip.{suffix}", 24, codec=codec, pixel_format=pixel_format)
+    whole = np.frombuffer(path.read_bytes(), np.uint8)
+    random = np.random.default_rng(0)
+    for _ in range(12):
+        damaged = whole.copy()
+        damaged[random.integers(16, len(whole), 12)] = random.integers(0, 256, 12)
+        path.write_bytes(damaged.tobytes())
+        try:
+            assert len(read_video(path).frames) == 16
+        except VideoError as error:
+            assert "\n" not in str(error)

@@ -19,7 +19,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from mobile_videogpt.video.errors import VideoError
-from mobile_videogpt.video.frame_index import FrameIndex, read_index
+from mobile_videogpt.video.frame_index import READ_ERRORS, FrameIndex, read_index
 from mobile_videogpt.video.rgb import rgb_from_frame
 
 _LOG = logging.getLogger(__name__)
@@ -232,7 +232,7 @@ class _Cursor:
                 yield next(packets)
             except StopIteration:
                 return
-            except av.FFmpegError:  # cut off in the middle of a packet
+            except READ_ERRORS:  # cut off in the middle of a packet
                 self.damaged += 1
                 yield None
                 return

@@ -15,6 +15,8 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+# What reading a damaged file raises; the second, when a stream seems to appear on the way.
+READ_ERRORS = (av.FFmpegError, IndexError)
 # MPEG program streams time only some packets; after a jump the guesses in between are wrong.
 _NO_JUMPS = {"mpeg"}
 
@@ -146,16 +148,16 @@ def _list_packets(container: InputContainer, stream: VideoStream) -> _Packets:
     hides_frames = stream.codec_context.name in ("vp8", "libvpx")
     try:
         for packet in container.demux(stream):
-            if not packet.size:
+            packets.seen += packet.dts is not None or packet.pts is not None
+            if not packet.size:  # the end, or a picture that AVI repeats
                 continue
-            packets.seen += 1
             if packet.is_discard or (hides_frames and _is_hidden_vp8(packet)):
                 continue
             if packet.is_keyframe:
                 packets.keys.append(len(packets.decoding))
             packets.presentation.append(packet.pts)
             packets.decoding.append(packet.dts)
-    except av.FFmpegError:  # cut off or damaged: what was listed so far is there to be used
+    except READ_ERRORS:  # cut off or damaged: what was listed so far is there to be used
         pass
     return packets
 
