@@ -25,7 +25,7 @@ from mobile_videogpt.cli import (
     train,
 )
 from mobile_videogpt.cli.failures import describe_error
-from mobile_videogpt.cli.output import say
+from mobile_videogpt.cli.output import LogLines, say
 
 COMMANDS = (ask, chat, describe, keyframes, info, convert, doctor, data, train, evaluate)
 
@@ -52,11 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     args = build_parser().parse_args(argv)
-    logging.basicConfig(
-        level=logging.INFO if args.debug else logging.WARNING,
-        format="mobile-videogpt: %(message)s",
-        force=True,
-    )
+    level = logging.INFO if args.debug else logging.WARNING
+    logging.basicConfig(level=level, handlers=[LogLines()], format="%(message)s", force=True)
     if args.debug:
         # Only ours: other libraries' debug output would bury it.
         logging.getLogger("mobile_videogpt").setLevel(logging.DEBUG)

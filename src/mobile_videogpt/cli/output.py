@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -20,7 +21,9 @@ def say(message: str) -> None:
 
 def answer(text: str, end: str = "\n") -> None:
     """Text on stdout, shown at once."""
-    print(text, end=end, flush=True)
+    # One write: a reader that leaves after the last line (`| head -1`) must not see two.
+    sys.stdout.write(f"{text}{end}")
+    sys.stdout.flush()
 
 
 def answer_json(document: Any) -> None:
@@ -38,17 +41,31 @@ def add_timings(first: dict[str, float], second: dict[str, float]) -> dict[str, 
     return {part: round(first[part] + second[part], 6) for part in first}
 
 
+class LogLines(logging.Handler):
+    """Log records as lines on stderr, above a progress bar if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say one record."""
+        try:
+            say(self.format(record))
+        except Exception:
+            self.handleError(record)
+
+
 def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
-    """Yield `items` with a progress bar on stderr, shown only on a terminal."""
-    if not sys.stderr.isatty():
+    """Yield `items` with a progress bar on stderr, shown only on a terminal.
+
+    None either where stdout is a terminal too: there the answers themselves show the progress.
+    """
+    if not sys.stderr.isatty() or sys.stdout.isatty():
         yield from items
         return
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import Progress
 
-    yield from track(
-        items, total=total, description=label, console=Console(stderr=True), transient=True
-    )
+    # rich would send to its own console, stderr, what is meant for stdout.
+    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+        yield from bar.track(items, total=total, description=label)
 
 
 @contextmanager
