@@ -18,7 +18,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
-PAGES += sorted((ROOT / "docs").glob("*.md")) + sorted((ROOT / "examples").rglob("*.md"))
+for folder in ("docs", "examples", "benchmarks"):
+    PAGES += sorted((ROOT / folder).rglob("*.md"))
 RESULTS = ROOT / "benchmarks" / "results" / "moving-shapes.json"
 MARKERS = ("<!-- begin moving-shapes -->\n", "<!-- end moving-shapes -->")
 
@@ -204,7 +205,7 @@ def percent(value: float | None) -> str:
 def expected_table(results: dict) -> str:
     """The README's table for the built-in model, made from the committed results."""
     rows = [
-        "| Family | Questions | Multiple choice | Open | Chance | Majority | Question only |",
+        "| Family | Questions | Multiple choice | Open | Chance | Majority | Blind |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, family in sorted(results["families"].items()):
@@ -236,6 +237,17 @@ def test_results_say_how_they_were_measured():
         results = json.loads(path.read_text(encoding="utf-8"))
         missing = {"command", "commit", "versions", "machine"} - results.keys()
         assert not missing, f"{relative(path)} lacks {sorted(missing)}"
+
+
+def test_a_recorded_result_says_how_it_was_measured(tmp_path):
+    target = tmp_path / "results" / "x.json"
+    command = [sys.executable, "-c", "print('{\"share\": 0.5}')"]
+    script = ROOT / "benchmarks" / "record.py"
+    done = subprocess.run([sys.executable, script, target, "--", *command], cwd=ROOT)
+    assert done.returncode == 0
+    recorded = json.loads(target.read_text(encoding="utf-8"))
+    assert recorded["share"] == 0.5 and recorded["command"].endswith("'")
+    assert {"commit", "versions", "machine", "date", "seconds"} <= recorded.keys()
 
 
 def test_paper_rows_quote_the_paper():
