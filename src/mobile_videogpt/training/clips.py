@@ -129,7 +129,7 @@ def normalise(
     pixels: np.ndarray, mean: list[float], std: list[float], noise: float = 0.0
 ) -> torch.Tensor:
     """uint8 (..., H, W, 3) -> float32 (..., 3, H, W), with Gaussian noise to stand in for a codec."""
-    values = torch.from_numpy(np.ascontiguousarray(pixels)).float().div_(255)
+    values = torch.from_numpy(np.array(pixels)).float().div_(255)
     values = (values - torch.tensor(mean)) / torch.tensor(std)
     if noise:
         values += noise * torch.rand(len(values), *[1] * (values.ndim - 1)) * torch.randn_like(values)

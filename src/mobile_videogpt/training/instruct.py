@@ -40,6 +40,7 @@ PARTS = {
     "image_projector": ("stage1-image-projector",),
     "video_projector": ("stage2-video-projector",),
 }
+FINAL_STAGE = "stage3-instruct"
 LORA_TARGETS = r".*language_model\.model\.layers\.\d+\.(self_attn|mlp)\.\w+_proj"
 
 
@@ -238,7 +239,7 @@ def measure(
 def final_model(recipe: Recipe) -> MobileVideoGPTForConditionalGeneration:
     """The model as stage 3 left it, LoRA merged."""
     model = assemble(recipe)
-    folder = recipe.output / "stage3-instruct"
+    folder = recipe.output / FINAL_STAGE
     model.language_model.model.load_state_dict(load_file(folder / "language_model.safetensors"))
     for part in ("image_projector", "video_projector"):
         getattr(model, part).load_state_dict(load_file(folder / f"{part}.safetensors"))

@@ -1,0 +1,139 @@
+"""Put a finished run into the package: `python -m mobile_videogpt.training.publish RECIPE REPORT`.
+
+REPORT is what `mobile-videogpt eval moving-shapes --model RUN/model --output REPORT` wrote; the model
+card is made from it and from what every stage measured.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from .recipe import Recipe, load_recipe
+
+ASSETS = Path(__file__).parents[1] / "assets" / "moving-shapes"
+CARD = """---
+license: apache-2.0
+library_name: mobile-videogpt
+pipeline_tag: video-text-to-text
+---
+# moving-shapes, the built-in miniature
+
+A complete Mobile-VideoGPT of {parameters:.2f} million parameters, trained from nothing on two CPU cores by
+`mobile-videogpt train {recipe}` (seed {seed}, commit {commit}). It knows MovingShapes clips, a synthetic
+world, and nothing else: it shows that the package works, and it is no guide to the released models.
+
+## Accuracy on unseen clips
+`mobile-videogpt eval moving-shapes --seed {report_seed}`: {questions} questions, {from_files} of them
+through mp4 files. Multiple choice is scored on the letter of the likeliest option, open answers on
+exact match; blind is the same model on a black clip.
+
+| family | multiple choice | open | chance | majority | blind | questions |
+| --- | --- | --- | --- | --- | --- | --- |
+{rows}
+| **mean** | **{choice:.1%}** | **{open:.1%}** | | | | |
+
+## Recipe
+Stage 0 is ours (no public encoders or language models of this size exist); stages 1 to 3 are the
+paper's. Training and test share no clip; {held_out} colour-shape pairs appear in the test only.
+
+| stage | follows | steps | batch | rate | seconds | measured on unseen clips |
+| --- | --- | --- | --- | --- | --- | --- |
+{stages}
+
+## What it cannot do
+- Anything but these clips: no photographs, no free conversation; it knows {vocabulary} words.
+- Write option letters: give the options and let the likeliest one be chosen (`ask --option`).
+- More than four objects, more than three bounces, clips whose events fall between its frames.
+- {weakest}
+"""
+
+
+def publish(recipe: Recipe, report: dict[str, Any], assets: Path = ASSETS) -> Path:
+    """Copy the run's model over the package's built-in one, with its card; returns the folder."""
+    source = recipe.output / "model"
+    partial = assets.with_name(assets.name + ".partial")
+    if partial.exists():
+        shutil.rmtree(partial)
+    shutil.copytree(source, partial)
+    (partial / "README.md").write_text(model_card(recipe, report), encoding="utf-8")
+    if assets.exists():
+        shutil.rmtree(assets)
+    partial.rename(assets)
+    return assets
+
+
+def model_card(recipe: Recipe, report: dict[str, Any]) -> str:
+    """The card's text, every figure from the run's own files or the report."""
+    from safetensors import safe_open
+
+    from ..synthetic.vocabulary import WORDS
+    from ..synthetic.world import HELD_OUT
+
+    with safe_open(recipe.output / "model" / "model.safetensors", "pt") as weights:
+        shapes = [weights.get_slice(name).get_shape() for name in weights.keys()]
+    families = report["families"]
+    worst = min(families, key=lambda name: families[name]["open"])
+    return CARD.format(
+        parameters=sum(_size(shape) for shape in shapes) / 1e6,
+        recipe=recipe.path,
+        seed=recipe.seed,
+        commit=_commit(),
+        report_seed=report["seed"],
+        questions=report["questions"],
+        from_files=report["questions_from_files"],
+        rows="\n".join(_family_row(name, row) for name, row in families.items()),
+        choice=report["multiple_choice_accuracy"],
+        open=report["open_accuracy"],
+        held_out=len(HELD_OUT),
+        stages="\n".join(_stage_row(recipe, name) for name in recipe.stages()),
+        vocabulary=len(WORDS),
+        weakest=f"Its weakest family is {worst.replace('_', ' ')}: "
+        f"{families[worst]['open']:.0%} of the open answers are right.",
+    )
+
+
+def _size(shape: list[int]) -> int:
+    total = 1
+    for side in shape:
+        total *= side
+    return total
+
+
+def _commit() -> str:
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
+    return done.stdout.strip() or "unknown"
+
+
+def _family_row(name: str, row: dict[str, Any]) -> str:
+    shares = ("multiple_choice", "open", "chance", "majority", "blind")
+    cells = " | ".join(f"{row[key]:.1%}" for key in shares)
+    return f"| {name.replace('_', ' ')} | {cells} | {row['n']} |"
+
+
+def _stage_row(recipe: Recipe, stage: Any) -> str:
+    done = json.loads((recipe.output / stage.name / "done.json").read_text())
+    shown = list(done["measures"].items())[:4] if stage.kind.startswith("dense") else [
+        ("accuracy", done["measures"]["accuracy"])
+    ]
+    measured = ", ".join(f"{name} {value:.3f}" for name, value in shown)
+    return (
+        f"| {stage.name} | {stage.source} | {stage.steps} | {stage.batch_size} | "
+        f"{stage.learning_rate:g} | {done['seconds']:.0f} | {measured} |"
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """RECIPE REPORT; returns the exit code."""
+    recipe, report = arguments
+    print(publish(load_recipe(recipe), json.loads(Path(report).read_text())))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
