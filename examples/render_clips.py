@@ -1,6 +1,6 @@
 """Render the example clips and `clips.json` (test split, so training never saw them).
 
-    python examples/render_clips.py
+python examples/render_clips.py
 """
 
 import json

@@ -34,7 +34,7 @@ def test_held_out_pairs_appear_only_in_the_test_split():
 
 
 def test_unknown_split_is_an_error_that_names_the_choices():
-    with pytest.raises(ValueError, match="'dev'.*train, validation, test"):
+    with pytest.raises(ValueError, match=r"'dev'.*train, validation, test"):
         make_clip(0, "dev")
 
 

@@ -9,7 +9,12 @@ from mobile_videogpt.models.mobile_videogpt import MobileVideoGPTForConditionalG
 from mobile_videogpt.synthetic.vocabulary import build_tokenizer
 from mobile_videogpt.synthetic.world import make_clip
 from mobile_videogpt.training.curriculum import draw_questions
-from mobile_videogpt.training.packing import IGNORED, QuestionPacker, collate_packed, segment_correct
+from mobile_videogpt.training.packing import (
+    IGNORED,
+    QuestionPacker,
+    collate_packed,
+    segment_correct,
+)
 
 
 @pytest.fixture(scope="module")

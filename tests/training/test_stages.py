@@ -108,7 +108,7 @@ def test_stage_three_trains_lora_and_both_projectors_and_merges_exactly(recipe, 
 
 
 def test_a_stage_below_its_gate_stops_the_run_and_names_the_measure():
-    with pytest.raises(RecipeError, match="accuracy 0.500 .* needs 0.9"):
+    with pytest.raises(RecipeError, match=r"accuracy 0\.500 .* needs 0\.9"):
         runner._check_gate(stage("instruct", gate={"accuracy": 0.9}), {"accuracy": 0.5})
 
 

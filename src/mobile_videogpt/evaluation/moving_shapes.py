@@ -1,8 +1,9 @@
 """The MovingShapes benchmark: unseen clips, exact answers, beside three baselines.
 
-Each question is asked twice: open (the greedy answer must equal the true one) and as multiple choice
-(the letter whose option is the likeliest answer to the question shown with its lettered options; the
-model is not asked to write the letter). The blind baseline asks the same questions about a black clip.
+Each question is asked twice: open (the greedy answer must equal the true one) and as multiple
+choice (the letter whose option is the likeliest answer to the question shown with its lettered
+options; the model is not asked to write the letter). The blind baseline asks the same questions
+about a black clip.
 """
 
 from __future__ import annotations

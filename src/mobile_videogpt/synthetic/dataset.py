@@ -17,7 +17,9 @@ from .questions import Question, ask_dialogue, ask_questions
 from .world import Clip, make_clip
 
 FRAMES, SIDE, FPS = 32, 128, 8  # four seconds
-SEED_STRIDE = 1_000_000  # clips i of seed S are numbered S * stride + i, so that seeds never share one
+SEED_STRIDE = (
+    1_000_000  # clips i of seed S are numbered S * stride + i, so that seeds never share one
+)
 
 
 def clip_number(seed: int, index: int) -> int:

@@ -52,7 +52,7 @@ def frame_attributes(clip: Clip, times: np.ndarray) -> np.ndarray:
 
 
 def clip_attributes(clip: Clip) -> np.ndarray:
-    """What each object does in the whole clip, in the order of CLIP_ATTRIBUTES: int8 (objects, 9)."""
+    """What each object does, in the order of CLIP_ATTRIBUTES: int8 (objects, 9)."""
     return np.array([_clip_row(clip, i, s) for i, s in enumerate(clip.shapes)], dtype=np.int8)
 
 
@@ -74,7 +74,7 @@ def _clip_row(clip: Clip, index: int, shape: Shape) -> list[int]:
 
 
 def velocities(clip: Clip, times: np.ndarray) -> np.ndarray:
-    """Mean velocity of each object around each time, in frame sides a clip: float32 (objects, T, 2)."""
+    """Mean velocity around each time, in frame sides a clip: float32 (objects, T, 2)."""
     step = 0.5 * (times[1] - times[0])
     ahead = [s.motion.positions(np.clip(times + step, 0, 1)) for s in clip.shapes]
     behind = [s.motion.positions(np.clip(times - step, 0, 1)) for s in clip.shapes]

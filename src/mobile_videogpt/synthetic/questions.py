@@ -233,14 +233,21 @@ def _attribute_drafts(clip: Clip, shape: Shape) -> Iterator[_Draft]:
 def _unique_motions(clip: Clip, shape: Shape) -> list[str]:
     """Phrases that fit this object and no other one."""
     own = _motion_phrases(shape)
-    others = {p for other in clip.shapes if other is not shape for p in _motion_phrases(other, True)}
+    others = {
+        p for other in clip.shapes if other is not shape for p in _motion_phrases(other, True)
+    }
     return [phrase for phrase in own if phrase not in others]
 
 
 def _motion_phrases(shape: Shape, is_loose: bool = False) -> list[str]:
     """How one may refer to the object by its motion; `is_loose` adds what might also be said."""
     motion = shape.motion
-    phrases = {"bounce": ["bounces"], "circle": ["circles"], "enter": ["enters"], "leave": ["leaves"]}
+    phrases = {
+        "bounce": ["bounces"],
+        "circle": ["circles"],
+        "enter": ["enters"],
+        "leave": ["leaves"],
+    }
     found = list(phrases.get(motion.kind, []))
     if motion.kind == "straight":
         found.append(f"moves {motion.first}")

@@ -17,14 +17,14 @@ WORDS = tuple(
     , . ? ! a after again an and any anything appear appears are as assistant at away be become
     becomes before blue bottom bounce bounces bouncing by can change changes circle circles circling
     clip color counterclockwise cross cyan describe did direction do does down during each enter
-    enters first for four from give goes green grow grows happen happens has have helpful hit hits how
-    i if in into is it its large last leave leaves left list made many move moves moving name next no
-    none not nothing object objects of often on one only or orange order other over purple push pushed
-    pushes red right scene see seen shape shapes show shown shows shrink shrinks side small so square
-    star start starts stay stays still stop stops system tell than that the them then there these they
-    thing this three time times to top touch touched touches towards triangle turn turns two up user
-    vanish vanishes video visible was were what when where which while white who will with without
-    would yellow yes you zero
+    enters first for four from give goes green grow grows happen happens has have helpful hit hits
+    how i if in into is it its large last leave leaves left list made many move moves moving name
+    next no none not nothing object objects of often on one only or orange order other over purple
+    push pushed pushes red right scene see seen shape shapes show shown shows shrink shrinks side
+    small so square star start starts stay stays still stop stops system tell than that the them
+    then there these they thing this three time times to top touch touched touches towards triangle
+    turn turns two up user vanish vanishes video visible was were what when where which while white
+    who will with without would yellow yes you zero
     """.split()
 )
 _SPELLINGS = {"colour": "color", "colours": "color", "colors": "color", "biggest": "large"}
@@ -40,7 +40,15 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     >>> build_tokenizer().decode(build_tokenizer()("Is it red?").input_ids)
     'is it red?'
     """
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+    from tokenizers import (
+        AddedToken,
+        Regex,
+        Tokenizer,
+        decoders,
+        models,
+        normalizers,
+        pre_tokenizers,
+    )
     from transformers import PreTrainedTokenizerFast
 
     order = (*SPECIAL_TOKENS, *LETTER_TOKENS, *WORDS)
@@ -51,7 +59,9 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\n|\w+|[^\w\s]"), "removed", invert=True)
     tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=True)
     # Letters are matched before lower-casing; lstrip swallows the newline in front of an option.
-    tokenizer.add_tokens([AddedToken(t, lstrip=True, single_word=False, normalized=False) for t in LETTER_TOKENS])
+    tokenizer.add_tokens(
+        [AddedToken(t, lstrip=True, single_word=False, normalized=False) for t in LETTER_TOKENS]
+    )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token="<|im_end|>",

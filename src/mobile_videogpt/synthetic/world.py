@@ -36,8 +36,8 @@ class Motion:
     """How one object moves.
 
     `first` and `second` are the directions in the first and second half ("none" when still,
-    circling or bouncing); `waypoints` are (time, x, y) of a piecewise-linear path. A circling object
-    has `circle` = (centre x, centre y, radius, phase, turns) instead.
+    circling or bouncing); `waypoints` are (time, x, y) of a piecewise-linear path. A circling
+    object has `circle` = (centre x, centre y, radius, phase, turns) instead.
     """
 
     kind: str
@@ -181,9 +181,7 @@ def _draw_shapes(rng: np.random.Generator, split: str) -> tuple[Shape, ...]:
 
 def _draw_names(rng: np.random.Generator, count: int, split: str) -> list[tuple[str, str]]:
     """Distinct (colour, shape) pairs; usually all colours differ, sometimes two are shared."""
-    allowed = [
-        (c, s) for c in COLORS for s in SHAPES if split == "test" or (c, s) not in HELD_OUT
-    ]
+    allowed = [(c, s) for c in COLORS for s in SHAPES if split == "test" or (c, s) not in HELD_OUT]
     is_color_shared = rng.random() < 0.25
     chosen: list[tuple[str, str]] = []
     for i in rng.permutation(len(allowed)):
@@ -327,7 +325,9 @@ def _make_sequence(rng: np.random.Generator, radius: float) -> Motion:
     if first != "none":
         others.append("none")
     second = str(rng.choice(others))
-    steps = [np.array(DIRECTIONS.get(d, (0.0, 0.0))) * _inside(rng, 0.3, 0.45) for d in (first, second)]
+    steps = [
+        np.array(DIRECTIONS.get(d, (0.0, 0.0))) * _inside(rng, 0.3, 0.45) for d in (first, second)
+    ]
     offsets = np.cumsum([np.zeros(2), *steps], axis=0)
     low, high = radius - offsets.min(axis=0), 1 - radius - offsets.max(axis=0)
     start = rng.uniform(low, np.maximum(high, low))

@@ -128,9 +128,11 @@ def _bytes(pixels: torch.Tensor) -> np.ndarray:
 def normalise(
     pixels: np.ndarray, mean: list[float], std: list[float], noise: float = 0.0
 ) -> torch.Tensor:
-    """uint8 (..., H, W, 3) -> float32 (..., 3, H, W), with Gaussian noise to stand in for a codec."""
+    """uint8 (..., H, W, 3) -> float32 (..., 3, H, W); Gaussian `noise` stands in for a codec."""
     values = torch.from_numpy(np.array(pixels)).float().div_(255)
     values = (values - torch.tensor(mean)) / torch.tensor(std)
     if noise:
-        values += noise * torch.rand(len(values), *[1] * (values.ndim - 1)) * torch.randn_like(values)
+        values += (
+            noise * torch.rand(len(values), *[1] * (values.ndim - 1)) * torch.randn_like(values)
+        )
     return values.movedim(-1, -3)

@@ -14,7 +14,9 @@ def draw_curves(output: Path, stages: list[str]) -> None:
     from matplotlib import pyplot as plt
 
     histories = {
-        name: [row for row in json.loads((output / name / "history.json").read_text()) if "loss" in row]
+        name: [
+            row for row in json.loads((output / name / "history.json").read_text()) if "loss" in row
+        ]
         for name in stages
     }
     (output / "curves.json").write_text(json.dumps(histories))

@@ -7,6 +7,7 @@ thrown away afterwards, so what they need must stand in the features, where a pr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -45,17 +46,27 @@ class DenseHeads(nn.Module):
     """
 
     def __init__(
-        self, width: int, classes: dict[str, int], num_values: int, value_weight: float = 1.0
+        self,
+        width: int,
+        classes: dict[str, int],
+        num_values: int,
+        value_weight: float = 1.0,
+        attribute_weights: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         self.classes = classes
         self.value_weight = value_weight
-        self.weights = [ATTRIBUTE_WEIGHTS.get(name, 1.0) for name in classes]
+        table = {**ATTRIBUTE_WEIGHTS, **(attribute_weights or {})}
+        self.weights = [table.get(name, 1.0) for name in classes]
         self.num_values = num_values
         self.read = nn.Linear(width, sum(classes.values()) + num_values + 1)
 
     def forward(
-        self, features: torch.Tensor, targets: torch.Tensor, values: torch.Tensor, is_object: torch.Tensor
+        self,
+        features: torch.Tensor,
+        targets: torch.Tensor,
+        values: torch.Tensor,
+        is_object: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
         """(..., D) features, (..., attributes) int, (..., values) float, (...) bool."""
         out = self.read(features)
@@ -71,7 +82,7 @@ class DenseHeads(nn.Module):
 
 
 class ImagePretraining(nn.Module):
-    """CLIP's vision tower with heads for colour, shape, size and the offset to the object's centre."""
+    """CLIP's vision tower, with heads for colour, shape, size and offset to the centre."""
 
     def __init__(self, config: MobileVideoGPTConfig) -> None:
         super().__init__()
@@ -80,7 +91,11 @@ class ImagePretraining(nn.Module):
         self.heads = DenseHeads(config.image_config.hidden_size, FRAME_ATTRIBUTES, 2)
 
     def forward(
-        self, pixels: torch.Tensor, targets: torch.Tensor, values: torch.Tensor, is_object: torch.Tensor
+        self,
+        pixels: torch.Tensor,
+        targets: torch.Tensor,
+        values: torch.Tensor,
+        is_object: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
         states = self.encoder(pixels, output_hidden_states=True).hidden_states
         return self.heads(states[self.feature_layer][:, 1:], targets, values, is_object)
@@ -89,15 +104,21 @@ class ImagePretraining(nn.Module):
 class VideoPretraining(nn.Module):
     """VideoMamba with heads for everything that an object is and does in the whole clip."""
 
-    def __init__(self, config: MobileVideoGPTConfig) -> None:
+    def __init__(
+        self, config: MobileVideoGPTConfig, attribute_weights: Mapping[str, float] | None = None
+    ) -> None:
         super().__init__()
         self.encoder = VideoMambaModel(config.video_config)
         classes = {**FRAME_ATTRIBUTES, **CLIP_ATTRIBUTES}
         width = config.video_config.hidden_size
-        self.heads = DenseHeads(width, classes, 4, VIDEO_VALUE_WEIGHT)
+        self.heads = DenseHeads(width, classes, 4, VIDEO_VALUE_WEIGHT, attribute_weights)
 
     def forward(
-        self, pixels: torch.Tensor, targets: torch.Tensor, values: torch.Tensor, is_object: torch.Tensor
+        self,
+        pixels: torch.Tensor,
+        targets: torch.Tensor,
+        values: torch.Tensor,
+        is_object: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
         tokens = self.encoder(pixels).last_hidden_state[:, 1:]
         return self.heads(tokens, targets, values, is_object)

@@ -62,9 +62,7 @@ class FeatureStore:
         torch.save(model.state_dict(), weights)
         context = get_context("spawn")  # a forked torch with threads may hang
         with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            tasks = [
-                pool.submit(_encode_block, self.folder, self.cache, weights, b) for b in todo
-            ]
+            tasks = [pool.submit(_encode_block, self.folder, self.cache, weights, b) for b in todo]
             for begin, task in zip(todo, tasks, strict=True):
                 task.result()
                 done.add(begin)

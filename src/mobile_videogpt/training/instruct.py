@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
@@ -27,7 +26,7 @@ from .curriculum import IMAGE_FAMILIES, draw_hidden_branch, draw_questions
 from .dense_vision import ClipIndex
 from .features import FeatureStore
 from .packing import QuestionPacker, collate_packed, segment_correct
-from .pretrain import Measures, clip_cache, family_means, save_part
+from .pretrain import Measures, clip_cache, family_means, load_part, save_part
 from .recipe import Recipe, Stage
 from .trainer import train_stage
 
@@ -36,7 +35,8 @@ logger = logging.getLogger(__name__)
 # Where each finished part of the model lies: part -> the stages that write it, the last one wins.
 PARTS = {
     "image_encoder": ("stage0-image",),
-    "video_encoder": ("stage0-video",),
+    "video_encoder": ("stage0-video", "stage0-video-events"),
+    "language": ("stage0-language", "stage0-language-frames"),
     "image_projector": ("stage1-image-projector",),
     "video_projector": ("stage2-video-projector",),
 }
@@ -96,14 +96,12 @@ class FeatureCollator:
 def assemble(recipe: Recipe) -> MobileVideoGPTForConditionalGeneration:
     """The model from the parts trained so far; parts of later stages keep their fresh weights."""
     model = MobileVideoGPTForConditionalGeneration(MobileVideoGPTConfig.preset(recipe.preset))
-    language = load_file(recipe.output / "stage0-language" / "model.safetensors")
-    model.language_model.model.load_state_dict(language)
-    model.tie_weights()
     for part, stages in PARTS.items():
-        for stage in stages:
-            path = recipe.output / stage / "model.safetensors"
-            if path.exists():
-                getattr(model, part).load_state_dict(load_file(path))
+        done = [s for s in stages if (recipe.output / s / "model.safetensors").exists()]
+        if done:
+            module = model.language_model.model if part == "language" else getattr(model, part)
+            load_part(module, recipe.output / done[-1])
+    model.tie_weights()
     return model
 
 
@@ -198,8 +196,12 @@ def _train(
     groups: list[dict[str, Any]] | None = None,
 ) -> None:
     trainable = {n: p.numel() for n, p in model.named_parameters() if p.requires_grad}
-    logger.info("%s: %d tensors train, %d values", stage.name, len(trainable), sum(trainable.values()))
-    train_stage(stage, model, data, FeatureCollator(data.packer.pad_id), folder, recipe.seed, groups)
+    logger.info(
+        "%s: %d tensors train, %d values", stage.name, len(trainable), sum(trainable.values())
+    )
+    train_stage(
+        stage, model, data, FeatureCollator(data.packer.pad_id), folder, recipe.seed, groups
+    )
 
 
 def _unseen(
@@ -240,9 +242,9 @@ def final_model(recipe: Recipe) -> MobileVideoGPTForConditionalGeneration:
     """The model as stage 3 left it, LoRA merged."""
     model = assemble(recipe)
     folder = recipe.output / FINAL_STAGE
-    model.language_model.model.load_state_dict(load_file(folder / "language_model.safetensors"))
+    load_part(model.language_model.model, folder, "language_model")
     for part in ("image_projector", "video_projector"):
-        getattr(model, part).load_state_dict(load_file(folder / f"{part}.safetensors"))
+        load_part(getattr(model, part), folder, part)
     return model.eval()
 
 

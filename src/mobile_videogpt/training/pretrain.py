@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ..config import MobileVideoGPTConfig
@@ -29,6 +29,14 @@ from .scene_language import SceneDataset, SceneLanguageModel, collate_scenes
 from .trainer import train_stage
 
 Measures = dict[str, float]
+FIRST_CLIP_OF_SECOND_STAGE = 500_000  # scripts are free: a stage that goes on sees new ones
+
+
+_SCENE_PARTS = {
+    "language_model": "model",
+    "image_scene": "image_scene",
+    "video_scene": "video_scene",
+}
 
 
 def clip_cache(recipe: Recipe, config: MobileVideoGPTConfig, split: str) -> ClipCache:
@@ -46,7 +54,10 @@ def run_dense_image(recipe: Recipe, stage: Stage, folder: Path) -> Measures:
 def run_dense_video(recipe: Recipe, stage: Stage, folder: Path) -> Measures:
     """Pretrain the video encoder on dense patch labels."""
     config = MobileVideoGPTConfig.preset(recipe.preset)
-    return _run_dense(recipe, stage, folder, config, VideoPretraining(config), VideoCollator)
+    model = VideoPretraining(config, stage.attribute_weights)
+    if stage.init_from:
+        load_part(model.encoder, recipe.output / stage.init_from)
+    return _run_dense(recipe, stage, folder, config, model, VideoCollator)
 
 
 def _run_dense(
@@ -72,21 +83,24 @@ def run_scene_language(recipe: Recipe, stage: Stage, folder: Path) -> Measures:
     config = MobileVideoGPTConfig.preset(recipe.preset)
     tokenizer = build_tokenizer()
     packer = QuestionPacker(tokenizer, config.num_visual_tokens)
-    model = SceneLanguageModel(config, tokenizer.convert_tokens_to_ids)
+    model = SceneLanguageModel(config, tokenizer.convert_tokens_to_ids, stage.forget)
+    if stage.init_from:
+        for part, name in _SCENE_PARTS.items():
+            load_part(getattr(model, part), recipe.output / stage.init_from, name)
     samples = SceneDataset(
         config,
         packer,
         stage.steps * stage.batch_size,
         stage.questions_per_clip,
+        first_clip=FIRST_CLIP_OF_SECOND_STAGE if stage.init_from else 0,
         hide=stage.hide_branch,
     )
     collate = partial(collate_scenes, pad_id=tokenizer.pad_token_id)
     train_stage(stage, model, samples, collate, folder, recipe.seed)
     unseen = SceneDataset(config, packer, 320, stage.questions_per_clip, split="validation")
     measures = scene_accuracies(model, unseen, tokenizer.pad_token_id)
-    save_part(model.language_model, folder)
-    save_part(model.image_scene, folder, "image_scene")
-    save_part(model.video_scene, folder, "video_scene")
+    for part, name in _SCENE_PARTS.items():
+        save_part(getattr(model, part), folder, name)
     return measures
 
 
@@ -117,4 +131,11 @@ def family_means(results: dict[str, list[bool]]) -> Measures:
 
 def save_part(module: nn.Module, folder: Path, name: str = "model") -> None:
     """Write one trained part as safetensors."""
-    save_file({k: v.contiguous() for k, v in module.state_dict().items()}, folder / f"{name}.safetensors")
+    save_file(
+        {k: v.contiguous() for k, v in module.state_dict().items()}, folder / f"{name}.safetensors"
+    )
+
+
+def load_part(module: nn.Module, folder: Path, name: str = "model") -> None:
+    """Read what `save_part` wrote."""
+    module.load_state_dict(load_file(folder / f"{name}.safetensors"))

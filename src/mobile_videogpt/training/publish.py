@@ -1,7 +1,7 @@
 """Put a finished run into the package: `python -m mobile_videogpt.training.publish RECIPE REPORT`.
 
-REPORT is what `mobile-videogpt eval moving-shapes --model RUN/model --output REPORT` wrote; the model
-card is made from it and from what every stage measured.
+REPORT is what `mobile-videogpt eval moving-shapes --model RUN/model --output REPORT` wrote; the
+model card is made from it and from what every stage measured.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ pipeline_tag: video-text-to-text
 ---
 # moving-shapes, the built-in miniature
 
-A complete Mobile-VideoGPT of {parameters:.2f} million parameters, trained from nothing on two CPU cores by
-`mobile-videogpt train {recipe}` (seed {seed}, commit {commit}). It knows MovingShapes clips, a synthetic
-world, and nothing else: it shows that the package works, and it is no guide to the released models.
+A complete Mobile-VideoGPT of {parameters:.2f} million parameters, trained from nothing on two CPU
+cores by `mobile-videogpt train {recipe}` (seed {seed}, commit {commit}). It knows MovingShapes
+clips, a synthetic world, and nothing else: it shows that the package works, and it is no guide to
+the released models.
 
 ## Accuracy on unseen clips
-`mobile-videogpt eval moving-shapes --seed {report_seed}`: {questions} questions, {from_files} of them
-through mp4 files. Multiple choice is scored on the letter of the likeliest option, open answers on
-exact match; blind is the same model on a black clip.
+`mobile-videogpt eval moving-shapes --seed {report_seed}`: {questions}
+questions, {from_files} of them through mp4 files. Multiple choice is scored on the letter of the
+likeliest option, open answers on exact match; blind is the same model on a black clip.
 
 | family | multiple choice | open | chance | majority | blind | questions |
 | --- | --- | --- | --- | --- | --- | --- |
@@ -75,7 +76,7 @@ def model_card(recipe: Recipe, report: dict[str, Any]) -> str:
     from ..synthetic.world import HELD_OUT
 
     with safe_open(recipe.output / "model" / "model.safetensors", "pt") as weights:
-        shapes = [weights.get_slice(name).get_shape() for name in weights.keys()]
+        shapes = [weights.get_slice(name).get_shape() for name in weights.keys()]  # noqa: SIM118
     families = report["families"]
     worst = min(families, key=lambda name: families[name]["open"])
     return CARD.format(
@@ -118,9 +119,11 @@ def _family_row(name: str, row: dict[str, Any]) -> str:
 
 def _stage_row(recipe: Recipe, stage: Any) -> str:
     done = json.loads((recipe.output / stage.name / "done.json").read_text())
-    shown = list(done["measures"].items())[:4] if stage.kind.startswith("dense") else [
-        ("accuracy", done["measures"]["accuracy"])
-    ]
+    shown = (
+        list(done["measures"].items())[:4]
+        if stage.kind.startswith("dense")
+        else [("accuracy", done["measures"]["accuracy"])]
+    )
     measured = ", ".join(f"{name} {value:.3f}" for name, value in shown)
     return (
         f"| {stage.name} | {stage.source} | {stage.steps} | {stage.batch_size} | "
@@ -131,7 +134,8 @@ def _stage_row(recipe: Recipe, stage: Any) -> str:
 def main(arguments: list[str]) -> int:
     """RECIPE REPORT; returns the exit code."""
     recipe, report = arguments
-    print(publish(load_recipe(recipe), json.loads(Path(report).read_text())))
+    folder = publish(load_recipe(recipe), json.loads(Path(report).read_text()))
+    sys.stdout.write(f"{folder}\n")
     return 0
 
 

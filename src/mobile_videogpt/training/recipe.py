@@ -31,13 +31,16 @@ class Stage:
     lora_alpha: int = 128
     lora_dropout: float = 0.0
     save_steps: int = 200
+    init_from: str = ""  # stage 0 only: the stage whose result this one goes on from
+    attribute_weights: dict[str, float] = field(default_factory=dict)  # dense stages: loss weights
+    forget: dict[str, float] = field(default_factory=dict)  # scene stage: attribute -> drop chance
     gate: dict[str, float] = field(default_factory=dict)  # measure -> least value to go on
     source: str = ""  # what the values follow
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The whole run. `stages` are run in order; a nested list is a set of lanes run side by side."""
+    """The whole run: groups in order, lanes of a group side by side, a lane in turn."""
 
     path: Path
     output: Path
@@ -62,7 +65,9 @@ def load_recipe(path: str | Path) -> Recipe:
     """Read a recipe; raises `RecipeError` naming the file and the field."""
     path = Path(path)
     if not path.is_file():
-        raise RecipeError(f"No recipe at {path}: give a YAML file such as configs/moving-shapes.yaml.")
+        raise RecipeError(
+            f"No recipe at {path}: give a YAML file such as configs/moving-shapes.yaml."
+        )
     raw = _read(path)
     try:
         groups = tuple(_group(path.parent, entry) for entry in raw["stages"])
@@ -103,7 +108,9 @@ def _stage(path: Path) -> Stage:
     known = {f.name for f in fields(Stage)}
     unknown = sorted(set(raw) - known)
     if unknown:
-        raise RecipeError(f"{path} has the unknown field {unknown[0]!r}; known: {', '.join(sorted(known))}.")
+        raise RecipeError(
+            f"{path} has the unknown field {unknown[0]!r}; known: {', '.join(sorted(known))}."
+        )
     try:
         return Stage(**raw)
     except TypeError as error:

@@ -1,8 +1,8 @@
 """Run a recipe: every stage in order, side-by-side lanes in processes of their own.
 
-Each stage leaves `OUTPUT/STAGE/done.json` with its measures; a stage that has one is skipped, a stage
-that was killed resumes from its last checkpoint. A stage that misses its gate stops the run, because
-what builds on it could not be good.
+Each stage leaves `OUTPUT/STAGE/done.json` with its measures; a stage that has one is skipped, a
+stage that was killed resumes from its last checkpoint. A stage that misses its gate stops the run,
+because what builds on it could not be good.
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ def _render(recipe: Recipe) -> None:
 def _run_stage(recipe: Recipe, stage: Stage) -> None:
     if stage.kind not in _KINDS:
         known = ", ".join(_KINDS)
-        raise RecipeError(f"Stage {stage.name} has the unknown kind {stage.kind!r}; known: {known}.")
+        raise RecipeError(
+            f"Stage {stage.name} has the unknown kind {stage.kind!r}; known: {known}."
+        )
     folder = recipe.output / stage.name
     if (folder / "done.json").exists():
         logger.info("%s: already done", stage.name)
@@ -77,7 +79,9 @@ def _run_stage(recipe: Recipe, stage: Stage) -> None:
     begun = time.monotonic()
     measures = _KINDS[stage.kind](recipe, stage, folder)
     seconds = time.monotonic() - begun
-    logger.info("%s: %.0f s, %s", stage.name, seconds, {k: round(v, 3) for k, v in measures.items()})
+    logger.info(
+        "%s: %.0f s, %s", stage.name, seconds, {k: round(v, 3) for k, v in measures.items()}
+    )
     _check_gate(stage, measures)
     partial = folder / "done.json.partial"
     partial.write_text(json.dumps({"seconds": seconds, "measures": measures}, indent=1))
@@ -94,7 +98,7 @@ def _check_gate(stage: Stage, measures: dict[str, float]) -> None:
 
 
 def _run_lanes(recipe: Recipe, lanes: tuple[tuple[Stage, ...], ...]) -> None:
-    """One child process a lane, with an equal share of the cores; the first failure ends the run."""
+    """One child process a lane with its share of the cores; a failure ends the run."""
     threads = max((os.cpu_count() or 1) // len(lanes), 1)
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     children = []
@@ -109,4 +113,6 @@ def _run_lanes(recipe: Recipe, lanes: tuple[tuple[Stage, ...], ...]) -> None:
             child.terminate()
         raise
     if failed:
-        raise RecipeError(f"Training stopped in the lane {', '.join(failed[0])}: see its message above.")
+        raise RecipeError(
+            f"Training stopped in the lane {', '.join(failed[0])}: see its message above."
+        )

@@ -1,14 +1,14 @@
 """Stage 0, language model: learn to reason over MovingShapes before there is anything to see.
 
-Not in the paper, which starts from Qwen2.5: no language model of this size is to be had. Each visual
-token is replaced by an embedding of what the clip's script says is there ("scene tokens"), in the
-very places where the projected tokens of the encoders will later stand. The scene embedding is
-thrown away afterwards; stages 1 and 2 teach the projectors to stand in for it.
+Not in the paper, which starts from Qwen2.5: no language model of this size is to be had. Each
+visual token is replaced by an embedding of what the clip's script says is there ("scene tokens"),
+in the very places where the projected tokens of the encoders will later stand. The scene embedding
+is thrown away afterwards; stages 1 and 2 teach the projectors to stand in for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,10 +31,9 @@ from ..synthetic.world import COLORS, SHAPES, SIZES, Clip, make_clip
 from .curriculum import draw_hidden_branch, draw_questions
 from .packing import PackedRow, QuestionPacker, collate_packed
 
-
 # The word that stands for each class of each attribute, in the order of `synthetic.labels`; "" says
-# nothing. A scene token is the sum of its words' own embeddings, so that what a question names can be
-# found by likeness and what is found can be said.
+# nothing. A scene token is the sum of its words' own embeddings, so that what a question names can
+# be found by likeness and what is found can be said.
 WORDS_OF = {
     "color": COLORS,
     "shape": SHAPES,
@@ -51,14 +50,19 @@ WORDS_OF = {
 }
 
 
+FORGET = 0.1  # chance that an attribute of an object is dropped from the video tokens
+
+
 class SceneEmbedding(nn.Module):
     """What an ideal encoder and projector would say of each visual token.
 
-    An object is the sum of the embeddings of its words, each turned a little by its attribute (so that
-    the colour it has and the colour it gets differ); a token is the mean over its patches.
+    An object is the sum of the embeddings of its words, each turned a little by its attribute (so
+    that the colour it has and the colour it gets differ); a token is the mean over its patches.
     """
 
-    def __init__(self, attributes: Sequence[str], word_ids: Callable[[str], int], hidden: int) -> None:
+    def __init__(
+        self, attributes: Sequence[str], word_ids: Callable[[str], int], hidden: int
+    ) -> None:
         super().__init__()
         table = [[word_ids(w) if w else -1 for w in WORDS_OF[name]] for name in attributes]
         widest = max(map(len, table))
@@ -69,20 +73,27 @@ class SceneEmbedding(nn.Module):
         self.empty = nn.Parameter(torch.zeros(hidden))
 
     def forward(
-        self, values: torch.Tensor, weights: torch.Tensor, words: torch.Tensor, forget: float = 0.0
+        self,
+        values: torch.Tensor,
+        weights: torch.Tensor,
+        words: torch.Tensor,
+        forget: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Values (B, T, objects, attributes), weights (B, T, N, objects), words (V, E) -> (B, T, N, E).
+        """Values (B, T, objects, attributes), weights (B, T, N, objects) -> (B, T, N, E).
 
-        `forget` drops whole attributes of an object at random: real encoders miss things too.
+        `words` (V, E) is the language model's own embedding table.
+
+        `forget` (attributes,) is the chance that an object's attribute is dropped from all its
+        tokens: real encoders miss things too.
         """
         table: torch.Tensor = self.table  # type: ignore[assignment]
         vectors = words[table.clamp_min(0)] * (table >= 0)[..., None]  # (attributes, classes, E)
         vectors = vectors + vectors @ self.turn
         chosen = torch.arange(len(table), device=values.device)
         said = vectors[chosen, values.long()]  # (B, T, objects, attributes, E)
-        if forget:
-            kept = torch.rand(values.shape[0], 1, *values.shape[2:], 1, device=said.device) >= forget
-            said = said * kept
+        if forget is not None:
+            draw = torch.rand(values.shape[0], 1, *values.shape[2:], device=said.device)
+            said = said * (draw >= forget)[..., None]
         objects = said.sum(-2) * self.gain
         free = 1.0 - weights.sum(-1, keepdim=True)
         return weights @ objects + free * self.empty
@@ -92,16 +103,20 @@ class SceneLanguageModel(nn.Module):
     """The language model behind two scene embeddings, one for each branch."""
 
     def __init__(
-        self, config: MobileVideoGPTConfig, word_id: Callable[[str], int], dropout: float = 0.1
+        self,
+        config: MobileVideoGPTConfig,
+        word_id: Callable[[str], int],
+        forget: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         self.config = config
-        self.dropout = dropout
         self.language_model = Qwen2Model(config.text_config)  # the head is its embedding, tied
         hidden = config.text_config.hidden_size
         seen, told = list(FRAME_ATTRIBUTES), list(CLIP_ATTRIBUTES)
         self.image_scene = SceneEmbedding(seen, word_id, hidden)
         self.video_scene = SceneEmbedding([*seen, *told], word_id, hidden)
+        chances = [(forget or {}).get(name, FORGET) for name in (*seen, *told)]
+        self.register_buffer("forget", torch.tensor(chances), persistent=False)
 
     def forward(
         self,
@@ -140,7 +155,7 @@ class SceneLanguageModel(nn.Module):
         kept: torch.Tensor,
     ) -> torch.Tensor:
         words = self.language_model.embed_tokens.weight
-        forget = self.dropout if self.training else 0.0
+        forget: torch.Tensor | None = self.forget if self.training else None  # type: ignore[assignment]
         image = self.image_scene(frame_values, image_weights, words)
         rows = torch.arange(len(kept))[:, None]
         told = clip_values[:, None].expand(-1, kept.shape[1], -1, -1)

@@ -47,7 +47,12 @@ class _ProgressLog(TrainerCallback):
         left = pace * (state.max_steps - state.global_step)
         logger.info(
             "%s: step %d of %d, loss %.4f, %.2f s a step, %.0f minutes left",
-            self.name, state.global_step, state.max_steps, float(logs["loss"]), pace, left / 60,
+            self.name,
+            state.global_step,
+            state.max_steps,
+            float(logs["loss"]),
+            pace,
+            left / 60,
         )
 
 
@@ -60,7 +65,7 @@ def train_stage(
     seed: int,
     groups: Sequence[dict[str, Any]] | None = None,
 ) -> list[dict[str, float]]:
-    """Train `model` in place and return the log history; resumes from the last checkpoint in `folder`.
+    """Train `model` in place and return the log history; resumes from a checkpoint in `folder`.
 
     `groups` are optimiser parameter groups (parameters and their own learning rate); by default all
     trainable parameters share `stage.learning_rate`.
