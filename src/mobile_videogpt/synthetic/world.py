@@ -57,8 +57,8 @@ class Motion:
             x, y, radius, phase, turns = self.circle
             angle = phase + 2 * math.pi * turns * times
             return np.stack([x + radius * np.cos(angle), y + radius * np.sin(angle)], axis=1)
-        t, x, y = (np.array(axis) for axis in zip(*self.waypoints, strict=True))
-        return np.stack([np.interp(times, t, x), np.interp(times, t, y)], axis=1)
+        path = np.array(self.waypoints)
+        return np.stack([np.interp(times, path[:, 0], path[:, i]) for i in (1, 2)], axis=1)
 
 
 @dataclass(frozen=True)
@@ -332,7 +332,8 @@ def _make_sequence(rng: np.random.Generator, radius: float) -> Motion:
     low, high = radius - offsets.min(axis=0), 1 - radius - offsets.max(axis=0)
     start = rng.uniform(low, np.maximum(high, low))
     times = (0.0, 0.5, 1.0)
-    points = tuple((t, *map(float, start + o)) for t, o in zip(times, offsets, strict=True))
+    corners = (start + offsets).tolist()
+    points = tuple((t, x, y) for t, (x, y) in zip(times, corners, strict=True))
     return Motion("sequence", points, first, second)
 
 
