@@ -183,20 +183,29 @@ def test_states_of_all_steps_never_stand_in_memory_at_once(batch, channels, stat
     assert backward.elements < all_states / 2
 
 
-def test_the_fast_form_is_several_times_faster_than_stepping():
+@pytest.fixture
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_the_fast_form_costs_a_fraction_of_stepping(one_thread):
     inputs = {k: v.detach() for k, v in make_inputs(1, 1152, 400, 16).items()}
 
-    def seconds(scan, repeats):
+    def cpu_seconds(scan, repeats):
+        """The least of several runs, in this process's own time: other programs do not count."""
         times = []
         for _ in range(repeats):
-            start = time.perf_counter()
+            start = time.process_time()
             scan(**inputs, delta_softplus=True)
-            times.append(time.perf_counter() - start)
+            times.append(time.process_time() - start)
         return min(times)
 
-    fast = seconds(selective_scan, 4)  # the first is a warm-up
-    # A loose bound, so that a busy machine does not fail: the measured ratio is below a third.
-    assert fast < 0.7 * seconds(selective_scan_reference, 2)
+    fast = cpu_seconds(selective_scan, 4)
+    # Measured: about a third on one thread, a quarter on two.
+    assert fast < 0.7 * cpu_seconds(selective_scan_reference, 2)
 
 
 def test_fused_kernel_is_used_on_cuda_only(monkeypatch):
