@@ -46,47 +46,56 @@ class FeatureStore:
             "kept": ((clips, kept), "int8"),
         }
 
-    def encode(self, model: MobileVideoGPTForConditionalGeneration, workers: int) -> Iterator[int]:
-        """Encode what is missing with `model`; yields the number of clips done so far."""
+    def encode(self, model: MobileVideoGPTForConditionalGeneration, workers: int) -> Iterator[str]:
+        """Encode what is missing with `model`, images first; yields what has been done so far.
+
+        The images decide which frames are kept, so the videos follow in a second pass.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         for name, (shape, dtype) in self._shapes().items():
             path = self.folder / f"{name}.npy"
             if not path.exists():
                 np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-        marker = self.folder / "done.json"
+        for branch in PASSES:
+            yield from self.encode_branch(branch, model, workers)
+
+    def encode_branch(
+        self, branch: str, model: MobileVideoGPTForConditionalGeneration, workers: int
+    ) -> Iterator[str]:
+        """One pass ("image" or "video") over the blocks that it has not done."""
+        marker = self.folder / f"done-{branch}.json"
         done = set(json.loads(marker.read_text())) if marker.exists() else set()
         todo = [b for b in range(0, self.cache.num_clips, BLOCK) if b not in done]
         if not todo:
             return
-        weights = self.folder / "encoders.pt"
+        weights = self.folder / f"{branch}-encoder.pt"
         torch.save(model.state_dict(), weights)
         context = get_context("spawn")  # a forked torch with threads may hang
         with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            tasks = [pool.submit(_encode_block, self.folder, self.cache, weights, b) for b in todo]
+            tasks = [pool.submit(_encode_block, self, branch, weights, b) for b in todo]
             for begin, task in zip(todo, tasks, strict=True):
                 task.result()
                 done.add(begin)
-                partial = self.folder / "done.json.partial"
+                partial = marker.with_suffix(".partial")
                 partial.write_text(json.dumps(sorted(done)))
                 os.replace(partial, marker)
-                yield min(len(done) * BLOCK, self.cache.num_clips)
+                yield f"{branch}: {min(len(done) * BLOCK, self.cache.num_clips)} clips"
         weights.unlink()
 
 
 _MODELS: dict[Path, MobileVideoGPTForConditionalGeneration] = {}  # one a worker process
 
 
-def _encode_block(folder: Path, cache: ClipCache, weights: Path, begin: int) -> None:
+def _encode_block(store: FeatureStore, branch: str, weights: Path, begin: int) -> None:
     torch.set_num_threads(1)
-    config = cache.config
+    cache = store.cache
     if weights not in _MODELS:
-        _MODELS[weights] = _load(config, weights)
-    arrays = {
-        name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in ("image", "video", "kept")
-    }
+        _MODELS[weights] = _load(cache.config, weights)
+    names = {"image": ("image", "kept"), "video": ("video",)}[branch]
+    arrays = {name: np.load(store.folder / f"{name}.npy", mmap_mode="r+") for name in names}
     for start in range(begin, min(begin + BLOCK, cache.num_clips), BATCH):
         clips = slice(start, min(start + BATCH, begin + BLOCK, cache.num_clips))
-        for name, value in encode_clips(_MODELS[weights], cache, clips).items():
+        for name, value in PASSES[branch](_MODELS[weights], store, clips).items():
             arrays[name][clips] = value
 
 
@@ -97,16 +106,27 @@ def _load(config: MobileVideoGPTConfig, weights: Path) -> MobileVideoGPTForCondi
 
 
 @torch.inference_mode()
-def encode_clips(
-    model: MobileVideoGPTForConditionalGeneration, cache: ClipCache, clips: slice
+def encode_images(
+    model: MobileVideoGPTForConditionalGeneration, store: FeatureStore, clips: slice
 ) -> dict[str, np.ndarray]:
-    """Both encoders on a slice of the cache, with the frames that selection keeps."""
-    config = cache.config
-    images = normalise(cache["image"][clips], config.image_mean, config.image_std)
-    frames = normalise(cache["video"][clips], config.video_mean, config.video_std)
-    encoding = model.encode_video(images, frames)
-    features = {"image": encoding.image_features, "video": encoding.video_features}
-    return {
-        **{name: value.half().numpy() for name, value in features.items()},
-        "kept": encoding.kept_frames.numpy(),
-    }
+    """The image encoder on a slice of the clips, and the frames that selection keeps."""
+    config = store.cache.config
+    images = normalise(store.cache["image"][clips], config.image_mean, config.image_std)
+    features = model.encode_images(images)
+    _, kept = model.select(features)
+    return {"image": features.half().numpy(), "kept": kept.numpy()}
+
+
+@torch.inference_mode()
+def encode_videos(
+    model: MobileVideoGPTForConditionalGeneration, store: FeatureStore, clips: slice
+) -> dict[str, np.ndarray]:
+    """The video encoder on the kept frames of a slice of the clips."""
+    config = store.cache.config
+    kept = np.array(store["kept"][clips], dtype=int)
+    frames = store.cache["video"][clips][np.arange(len(kept))[:, None], kept]
+    pixels = normalise(frames, config.video_mean, config.video_std)
+    return {"video": model.encode_video_frames(pixels).half().numpy()}
+
+
+PASSES = {"image": encode_images, "video": encode_videos}

@@ -110,8 +110,8 @@ def feature_store(recipe: Recipe, split: str) -> FeatureStore:
     model = assemble(recipe).eval()
     cache = clip_cache(recipe, model.config, split)
     store = FeatureStore(recipe.output / "features" / split, cache)
-    for done in store.encode(model, os.cpu_count() or 1):
-        logger.info("encoded %d of %d %s clips", done, cache.num_clips, split)
+    for progress in store.encode(model, os.cpu_count() or 1):
+        logger.info("features of %s, %s", split, progress)
     return store
 
 
