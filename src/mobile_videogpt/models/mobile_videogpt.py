@@ -6,7 +6,6 @@ only those; both streams are projected and stand as one run of visual tokens in 
 input. Every step is a method, so that a caller can time it, cache its result or replace it.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,6 @@ from transformers import (
     AutoModelForImageTextToText,
     AutoModelForMultimodalLM,
     CLIPVisionModel,
-    GenerationMixin,
     PreTrainedModel,
     Qwen2ForCausalLM,
 )
@@ -28,16 +26,9 @@ from transformers.utils import ModelOutput
 
 from ..config import MobileVideoGPTConfig, VideoMambaConfig
 from .frame_selection import score_frames, select_frames, uniform_frames
+from .generation import VideoGenerationMixin
 from .projector import build_projector, pool_grid
 from .videomamba import VideoMambaModel
-
-VISUAL_INPUTS = (
-    "image_pixel_values",
-    "video_pixel_values",
-    "image_features",
-    "video_features",
-    "visual_embeds",
-)
 
 
 @dataclass
@@ -59,7 +50,7 @@ class VisualEncoding(ModelOutput):
     video_features: Tensor | None = None
 
 
-class MobileVideoGPTForConditionalGeneration(PreTrainedModel, GenerationMixin):
+class MobileVideoGPTForConditionalGeneration(PreTrainedModel, VideoGenerationMixin):
     """The whole model; see ``forward`` for the inputs and ``encode_video`` for the visual half."""
 
     config_class = MobileVideoGPTConfig
@@ -277,7 +268,9 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, GenerationMixin):
         )
         if inputs_embeds is None and input_ids is not None:
             inputs_embeds = self.get_input_embeddings()(input_ids)
-            inputs_embeds = self._place_visual_tokens(input_ids, inputs_embeds, visual_embeds)
+            # Past the prefill a placeholder is a token like any other: one that the model wrote.
+            if visual_embeds is not None or not _is_continuing(input_ids, past_key_values):
+                inputs_embeds = self._place_visual_tokens(input_ids, inputs_embeds, visual_embeds)
         elif visual_embeds is not None:
             raise ValueError(
                 "Visual inputs need input_ids to find their placeholders; give input_ids instead "
@@ -323,8 +316,6 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self, input_ids: Tensor, inputs_embeds: Tensor, visual_embeds: Tensor | None
     ) -> Tensor:
         """Scatter the visual tokens to the placeholders, in order."""
-        if visual_embeds is None and input_ids.shape[1] == 1:  # a decoding step: nothing to check
-            return inputs_embeds
         placeholders = input_ids == self.config.video_token_id  # (B, L)
         num_placeholders = int(placeholders.sum())
         num_tokens = 0 if visual_embeds is None else visual_embeds.shape[:-1].numel()
@@ -339,67 +330,6 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, GenerationMixin):
         visual_embeds = visual_embeds.to(inputs_embeds.device, inputs_embeds.dtype)
         return inputs_embeds.masked_scatter(placeholders.unsqueeze(-1), visual_embeds)
 
-    # Generation: a video is encoded once, however many beams, samples or steps follow.
-
-    @torch.no_grad()
-    def generate(self, inputs: Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
-        """Generate as in transformers; also takes the visual inputs of ``forward``."""
-        visual = {name: kwargs.pop(name, None) for name in VISUAL_INPUTS}
-        visual_embeds = self._visual_embeds(**visual)
-        if visual_embeds is not None:
-            kwargs["visual_embeds"] = visual_embeds
-        return super().generate(inputs, *args, **kwargs)
-
-    def prepare_inputs_for_generation(
-        self,
-        input_ids: Tensor,
-        past_key_values: Cache | None = None,
-        inputs_embeds: Tensor | None = None,
-        is_first_iteration: bool | None = False,
-        **kwargs: Any,
-    ) -> dict[str, Any]:
-        """As in transformers, with visual tokens only where their placeholders are processed."""
-        model_inputs = super().prepare_inputs_for_generation(
-            input_ids,
-            past_key_values=past_key_values,
-            inputs_embeds=inputs_embeds,
-            is_first_iteration=is_first_iteration,
-            **kwargs,
-        )
-        if model_inputs.get("visual_embeds") is not None:
-            processed = model_inputs.get("input_ids")
-            is_decoding_step = not is_first_iteration and kwargs.get("use_cache", True)
-            # A cache handed to generate may hold the whole visual prefix already.
-            if is_decoding_step or (
-                processed is not None and not (processed == self.config.video_token_id).any()
-            ):
-                model_inputs["visual_embeds"] = None
-        return model_inputs
-
-    def _expand_inputs_for_generation(
-        self,
-        expand_size: int = 1,
-        is_encoder_decoder: bool = False,
-        input_ids: Tensor | None = None,
-        **model_kwargs: Any,
-    ) -> tuple[Tensor, dict[str, Any]]:
-        """Repeat every row for beams or samples; a row may own no video or several."""
-        visual_embeds = model_kwargs.pop("visual_embeds", None)
-        if visual_embeds is not None and expand_size > 1:
-            placeholders = (input_ids == self.config.video_token_id).sum(1)
-            counts = (placeholders // visual_embeds.shape[1]).tolist()
-            order = _repeat_rows(counts, expand_size)
-            visual_embeds = visual_embeds[torch.tensor(order, device=visual_embeds.device)]
-        input_ids, model_kwargs = super()._expand_inputs_for_generation(
-            expand_size=expand_size,
-            is_encoder_decoder=is_encoder_decoder,
-            input_ids=input_ids,
-            **model_kwargs,
-        )
-        if visual_embeds is not None:
-            model_kwargs["visual_embeds"] = visual_embeds
-        return input_ids, model_kwargs
-
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         """Projectors only; encoders and language model bring their own."""
@@ -411,18 +341,11 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, GenerationMixin):
             init.zeros_(module.bias)
 
 
-def _repeat_rows(videos_per_row: Sequence[int], times: int) -> list[int]:
-    """Return video indices when every row is repeated in place.
-
-    >>> _repeat_rows([1, 0, 2], 2)
-    [0, 0, 1, 2, 1, 2]
-    """
-    order: list[int] = []
-    first = 0
-    for count in videos_per_row:
-        order += list(range(first, first + count)) * times
-        first += count
-    return order
+def _is_continuing(input_ids: Tensor, past_key_values: Cache | None) -> bool:
+    if past_key_values is None:
+        return False
+    # One token is a decoding step; asking the cache too would stall a GPU at every step.
+    return input_ids.shape[1] == 1 or bool(past_key_values.get_seq_length() > 0)
 
 
 AutoModel.register(VideoMambaConfig, VideoMambaModel, exist_ok=True)
