@@ -13,7 +13,7 @@ import shlex
 import subprocess
 import sys
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> int:
         return done.returncode
     origin |= {
         "machine": machine(),
-        "date": datetime.now(timezone.utc).date().isoformat(),
+        "date": datetime.now(UTC).date().isoformat(),
         "seconds": round(time.perf_counter() - start, 1),
     }
     target.parent.mkdir(parents=True, exist_ok=True)

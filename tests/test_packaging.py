@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,6 @@ OPTIONAL = {"mamba_ssm"}
 
 
 def project() -> dict:
-    tomllib = pytest.importorskip("tomllib", reason="reading pyproject.toml needs Python 3.11")
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
