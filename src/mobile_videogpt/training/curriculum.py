@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ..config import MobileVideoGPTConfig
 from ..synthetic.captions import ask_caption, ask_objects
-from ..synthetic.questions import Question, ask_dialogue, ask_questions
+from ..synthetic.questions import FAMILIES, Question, ask_dialogue, ask_questions
 from ..synthetic.world import Clip
 
 # What can be answered from the image tokens alone: stage 1 warms its projector up on these.
@@ -15,13 +17,24 @@ SHOW_OPTIONS = 0.35  # share of questions that are asked with their options
 
 
 def draw_questions(
-    clip: Clip, rng: np.random.Generator, count: int, families: tuple[str, ...] = ()
+    clip: Clip,
+    rng: np.random.Generator,
+    count: int,
+    families: tuple[str, ...] = (),
+    per_family: Mapping[str, int] | None = None,
 ) -> list[tuple[Question, bool]]:
     """Up to `count` questions about the clip, each with whether its options are shown.
 
-    Two in three rows end with a description, a list of the objects or a dialogue.
+    `per_family` limits a family's share (2 where it says nothing): what few clips show should be
+    asked more often where it is shown. Two in three rows end with a description, a list of the
+    objects or a dialogue.
     """
-    questions = ask_questions(clip, rng, per_family=2, families=families)
+    limits = per_family or {}
+    questions = [
+        question
+        for family in families or FAMILIES
+        for question in ask_questions(clip, rng, limits.get(family, 2), (family,))
+    ]
     order = rng.permutation(len(questions))[:count]
     drawn = [(questions[i], bool(rng.random() < SHOW_OPTIONS)) for i in order]
     if families:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,14 @@ class FeatureQuestions(Dataset[dict[str, Any]]):
         *,
         seed: int = 0,
         families: tuple[str, ...] = (),
+        per_family: Mapping[str, int] | None = None,
         hide: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         self.store, self.packer = store, packer
         self.order = ClipIndex(num_samples, store.cache.num_clips, seed)
         self.questions_per_clip = questions_per_clip
-        self.families, self.hide, self.seed = families, hide, seed
+        self.families, self.per_family = families, per_family
+        self.hide, self.seed = hide, seed
 
     def __len__(self) -> int:
         return len(self.order)
@@ -70,7 +73,9 @@ class FeatureQuestions(Dataset[dict[str, Any]]):
         number = self.order[index]
         rng = np.random.default_rng([self.seed, index, 2])
         clip = make_clip(number, self.store.cache.split)
-        questions = draw_questions(clip, rng, self.questions_per_clip, self.families)
+        questions = draw_questions(
+            clip, rng, self.questions_per_clip, self.families, self.per_family
+        )
         hidden = draw_hidden_branch(self.store.cache.config, rng, *self.hide)
         return {
             "row": self.packer.pack(questions, hidden),
@@ -182,6 +187,7 @@ def _prepare(
         stage.questions_per_clip,
         seed=recipe.seed,
         families=families,
+        per_family=stage.per_family,
         hide=hide,
     )
     return model, data

@@ -26,6 +26,7 @@ class Stage:
     weight_decay: float = 0.0
     projector_learning_rate: float | None = None
     questions_per_clip: int = 12
+    per_family: dict[str, int] = field(default_factory=dict)  # most questions of a family, else 2
     hide_branch: float = 0.0  # chance that a row hides its image tokens, and again its video tokens
     lora_rank: int = 64
     lora_alpha: int = 128
