@@ -11,6 +11,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,14 @@ def anchors(path: Path) -> set[str]:
     headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
     return {heading.strip().replace(" ", "-") for heading in plain}
+
+
+def test_the_training_page_lists_every_field_of_a_stage():
+    from mobile_videogpt.training.recipe import Stage
+
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    missing = {field.name for field in fields(Stage)} - set(re.findall(r"`(\w+)`", page))
+    assert not missing
 
 
 # --- numbers
