@@ -486,7 +486,7 @@ def test_public_names_are_found():
 
 
 def test_prompt_lookup_gives_what_greedy_decoding_gives(model):
-    # The looked-up candidates may hold placeholders: past the prefill they are tokens like any other.
+    # The candidates may hold placeholders: past the prefill they are tokens like any other.
     row = {"input_ids": prompt(model, 1, 9, 4)[None], **pixels(1)}
     greedy = generate(model, row, do_sample=False)
     assert torch.equal(generate(model, row, do_sample=False, prompt_lookup_num_tokens=3), greedy)
