@@ -183,7 +183,12 @@ def test_ctrl_c_stops_an_answer_and_keeps_the_conversation(run, chat, clip_file,
 
     monkeypatch.setattr(chat.__class__, "_decode", interrupting_decode)
     monkeypatch.setattr(sys, "stdin", Terminal("Where?\nWhat?\n"))
-    code, out, err = run("chat", clip_file, *SHORT)
+    # A shell starts background jobs with SIGINT ignored, and Python then leaves it so.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        code, out, err = run("chat", clip_file, *SHORT)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert code == 0 and "stopped" in err and len(out.splitlines()) == 2
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from ..synthetic.world import make_clip
 from ..video.transforms import image_pixels, video_pixels
 
 BLOCK = 250  # clips rendered by one task
-RAW = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+RAW_MEAN, RAW_STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)  # pixels are stored before normalising
 CLIP_FRAMES, CLIP_SIDE = 32, 128  # what `write_dataset` puts into its mp4 files
 
 
@@ -106,13 +106,14 @@ def _render_clip(cache: ClipCache, index: int) -> dict[str, np.ndarray]:
     clip = make_clip(index, cache.split)
     times = np.arange(config.num_frames) / config.num_frames
     frames = clip.frames(CLIP_FRAMES, CLIP_SIDE)[:: CLIP_FRAMES // config.num_frames]
-    grid = config.image_config.image_size // config.image_config.patch_size
+    image_size, video_size = config.image_config.image_size, config.video_config.image_size
+    grid = image_size // config.image_config.patch_size
     padding = (0, labels.MAX_SHAPES - len(clip.shapes))
     frame_values = np.pad(labels.frame_attributes(clip, times), (padding, (0, 0), (0, 0)))
     velocity = np.pad(labels.velocities(clip, times), (padding, (0, 0), (0, 0)))
     return {
-        "image": _bytes(image_pixels(frames, size=config.image_config.image_size, **RAW)),
-        "video": _bytes(video_pixels(frames, size=config.video_config.image_size, **RAW)),
+        "image": _bytes(image_pixels(frames, size=image_size, mean=RAW_MEAN, std=RAW_STD)),
+        "video": _bytes(video_pixels(frames, size=video_size, mean=RAW_MEAN, std=RAW_STD)),
         "owners": labels.patch_owners(clip, times, grid),
         "frame_values": frame_values.transpose(1, 0, 2),
         "clip_values": np.pad(labels.clip_attributes(clip), (padding, (0, 0))),
@@ -126,7 +127,7 @@ def _bytes(pixels: torch.Tensor) -> np.ndarray:
 
 
 def normalise(
-    pixels: np.ndarray, mean: list[float], std: list[float], noise: float = 0.0
+    pixels: np.ndarray, mean: Sequence[float], std: Sequence[float], noise: float = 0.0
 ) -> torch.Tensor:
     """uint8 (..., H, W, 3) -> float32 (..., 3, H, W); Gaussian `noise` stands in for a codec."""
     values = torch.from_numpy(np.array(pixels)).float().div_(255)

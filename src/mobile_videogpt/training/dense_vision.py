@@ -208,7 +208,9 @@ def draw_kept_frames(
     return (np.sort(order, axis=-1) + starts[:, None]).reshape(count, -1)
 
 
-def accuracies(model: nn.Module, batches: list[dict[str, Any]]) -> dict[str, float]:
+def accuracies(
+    model: ImagePretraining | VideoPretraining, batches: list[dict[str, Any]]
+) -> dict[str, float]:
     """Mean accuracy of each head over the batches."""
     model.eval()
     with torch.no_grad():

@@ -89,8 +89,13 @@ class QuestionPacker:
             labels += targets
             positions += range(len(self.prefix), len(self.prefix) + len(part))
             segments += [number] * len(part)
-        tensors = (torch.tensor(x) for x in (ids, labels, positions, segments))
-        return PackedRow(*tensors, families=tuple(_family(q, mc) for q, mc in questions))
+        return PackedRow(
+            input_ids=torch.tensor(ids),
+            labels=torch.tensor(labels),
+            position_ids=torch.tensor(positions),
+            segments=torch.tensor(segments),
+            families=tuple(_family(q, mc) for q, mc in questions),
+        )
 
 
 def _family(question: Question, has_options: bool) -> str:

@@ -65,7 +65,7 @@ def _run_dense(
     stage: Stage,
     folder: Path,
     config: MobileVideoGPTConfig,
-    model: nn.Module,
+    model: ImagePretraining | VideoPretraining,
     collator: Any,
 ) -> Measures:
     samples = ClipIndex(stage.steps * stage.batch_size, recipe.train_clips, recipe.seed)
