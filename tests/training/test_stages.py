@@ -100,8 +100,7 @@ def test_stage_three_trains_lora_and_both_projectors_and_merges_exactly(recipe, 
     assert {"image_projector", "video_projector"} <= {
         p for n in seen["changed"] for p in ("image_projector", "video_projector") if p in n
     }
-    monkeypatch.setattr(instruct, "FINAL_STAGE", one.name)
-    merged = instruct.final_model(recipe)
+    merged = instruct.final_model(recipe, one.name)
     with torch.no_grad():
         logits = merged(**seen["batch"]).logits
     torch.testing.assert_close(logits, seen["logits"], atol=1e-5, rtol=1e-4)

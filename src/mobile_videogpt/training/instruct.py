@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,7 +42,6 @@ PARTS = {
     "image_projector": ("stage1-image-projector",),
     "video_projector": ("stage2-video-projector",),
 }
-FINAL_STAGE = "stage3-instruct"
 LORA_TARGETS = r".*language_model\.model\.layers\.\d+\.(self_attn|mlp)\.\w+_proj"
 
 
@@ -152,6 +152,8 @@ def run_instruct(recipe: Recipe, stage: Stage, folder: Path) -> Measures:
 
     hide = (stage.hide_branch, stage.hide_branch)
     model, data = _prepare(recipe, stage, hide, ())
+    if stage.init_from:
+        load_instructed(model, recipe.output / stage.init_from)
     adapter = LoraConfig(
         r=stage.lora_rank,
         lora_alpha=stage.lora_alpha,
@@ -185,7 +187,7 @@ def _prepare(
         packer,
         stage.steps * stage.batch_size,
         stage.questions_per_clip,
-        seed=recipe.seed,
+        seed=recipe.seed + bool(stage.init_from),  # a stage that goes on asks other questions
         families=families,
         per_family=stage.per_family,
         hide=hide,
@@ -244,14 +246,21 @@ def measure(
     return family_means(results)
 
 
-def final_model(recipe: Recipe) -> MobileVideoGPTForConditionalGeneration:
-    """The model as stage 3 left it, LoRA merged."""
+def final_model(
+    recipe: Recipe, stage_name: str | None = None
+) -> MobileVideoGPTForConditionalGeneration:
+    """The model as the last instruction stage (or the named one) left it, LoRA merged."""
+    last = stage_name or [s.name for s in recipe.stages() if s.kind == "instruct"][-1]
     model = assemble(recipe)
-    folder = recipe.output / FINAL_STAGE
+    load_instructed(model, recipe.output / last)
+    return model.eval()
+
+
+def load_instructed(model: MobileVideoGPTForConditionalGeneration, folder: Path) -> None:
+    """Read what stage 3 changed: the merged language model and both projectors."""
     load_part(model.language_model.model, folder, "language_model")
     for part in ("image_projector", "video_projector"):
         load_part(getattr(model, part), folder, part)
-    return model.eval()
 
 
 def save_model(recipe: Recipe, folder: Path) -> Path:
@@ -262,6 +271,6 @@ def save_model(recipe: Recipe, folder: Path) -> Path:
     model.half().save_pretrained(partial)
     tokenizer.save_pretrained(partial)
     if folder.exists():
-        folder.rename(folder.with_name(folder.name + ".old"))
+        shutil.rmtree(folder)
     partial.rename(folder)
     return folder
