@@ -65,7 +65,7 @@ def test_ask_json_is_one_document_with_timings_and_tokens(run, chat, clip_file):
 
 def test_ask_with_options_chooses_the_likeliest(run, chat, clip_file):
     options = ["left", "right", "up"]
-    scores = chat.score(clip_file, QUESTION, options)
+    scores = chat.choose(clip_file, QUESTION, options)
     arguments = [part for option in options for part in ("--option", option)]
     assert run("ask", clip_file, QUESTION, *arguments)[1] == f"{scores.best.option}\n"
     document = json.loads(run("ask", clip_file, QUESTION, *arguments, "--json")[1])

@@ -3,6 +3,7 @@
 import pytest
 
 from mobile_videogpt.chat import VideoChat
+from mobile_videogpt.chat.answers import letter_options
 from mobile_videogpt.evaluation.moving_shapes import Result, report, run_questions
 from mobile_videogpt.synthetic.questions import FAMILIES, Question
 
@@ -34,6 +35,11 @@ def test_dialogues_and_descriptions_are_reported_outside_the_means():
     assert summary["questions"] == 1
     assert summary["extras"] == {"description": {"open": 1.0, "n": 1}}
     assert summary["open_accuracy"] == 0.0
+
+
+def test_multiple_choice_is_asked_as_training_asked_it():
+    question = Question("moving_count", "How many?", "one", ("one", "two"))
+    assert letter_options(question.text, question.options) == question.with_options()
 
 
 @pytest.fixture(scope="module")

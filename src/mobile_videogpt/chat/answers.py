@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from string import ascii_uppercase
 from typing import overload
 
 
@@ -22,6 +23,23 @@ class Answer:
 
     def __str__(self) -> str:
         return self.text
+
+
+def letter_options(question: str, options: Sequence[str]) -> str:
+    """The question with one lettered option a line, as multiple choice is asked.
+
+    Raises:
+        ValueError: more options than letters.
+
+    >>> letter_options("Which way?", ["left", "right"]).splitlines()
+    ['Which way?', 'A. left', 'B. right']
+    """
+    if len(options) > len(ascii_uppercase):
+        raise ValueError(
+            f"{len(options)} options are too many: give at most {len(ascii_uppercase)}"
+        )
+    lettered = [f"{a}. {text}" for a, text in zip(ascii_uppercase, options, strict=False)]
+    return "\n".join([question, *lettered])
 
 
 @dataclass(frozen=True)

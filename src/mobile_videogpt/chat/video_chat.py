@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mobile_videogpt.chat.answers import Answer, AnswerStream, OptionScore, OptionScores
+from mobile_videogpt.chat.answers import (
+    Answer,
+    AnswerStream,
+    OptionScore,
+    OptionScores,
+    letter_options,
+)
 from mobile_videogpt.chat.conversation import Conversation
 from mobile_videogpt.chat.encoded_video import EncodedVideo, content_key
 from mobile_videogpt.config import MobileVideoGPTConfig
@@ -242,6 +248,16 @@ class VideoChat:
             for option, row in zip(options, logs, strict=True)
         ]
         return OptionScores(scores, watch.report())
+
+    def choose(
+        self, video: Any, question: str, options: Sequence[str], *, history: History = ()
+    ) -> OptionScores:
+        """Multiple choice: the options' scores when the question is shown with all of them.
+
+        Raises:
+            ValueError: as for `score`, or there are more options than letters.
+        """
+        return self.score(video, letter_options(question, options), options, history=history)
 
     def conversation(self, video: Any) -> Conversation:
         """A dialogue about one video that remembers what was said."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 from mobile_videogpt.cli.arguments import (
@@ -83,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _choose(args: argparse.Namespace, chat: VideoChat, video: EncodedVideo, question: str) -> int:
-    scores = chat.score(video, question, args.options)
+    scores = chat.choose(video, question, args.options)
     if not args.json:
         answer(scores.best.option)
         return 0
@@ -101,6 +102,7 @@ def _choose(args: argparse.Namespace, chat: VideoChat, video: EncodedVideo, ques
         {
             **heading(args, chat, video, question),
             "answer": scores.best.option,
+            "letter": ascii_uppercase[args.options.index(scores.best.option)],
             "options": options,
             "timings": add_timings(video.timings, scores.timings),
         }

@@ -87,9 +87,7 @@ def ask(
 
 
 def _choose(chat: VideoChat, video: EncodedVideo, question: Question) -> str:
-    scores = chat.score(
-        video, question.with_options(), list(question.options), history=question.history
-    )
+    scores = chat.choose(video, question.text, question.options, history=question.history)
     best = max(range(len(question.options)), key=lambda i: scores[i].sum)
     return LETTERS[best]
 
