@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from mobile_videogpt.synthetic.captions import ask_caption, ask_objects
+from mobile_videogpt.synthetic.motions import Motion
 from mobile_videogpt.synthetic.questions import FAMILIES, ask_dialogue, ask_questions
 from mobile_videogpt.synthetic.vocabulary import build_tokenizer
-from mobile_videogpt.synthetic.world import Background, Clip, Event, Motion, Shape, make_clip
+from mobile_videogpt.synthetic.world import Background, Clip, Event, Shape, make_clip
 
 BACKDROP = Background("plain", (20, 20, 20), (40, 40, 40))
 LEFT = Motion("straight", ((0.0, 0.8, 0.2), (1.0, 0.3, 0.2)), "left", "left")

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from mobile_videogpt.synthetic.labels import clip_attributes, patch_owners
+from mobile_videogpt.synthetic.motions import Motion
 from mobile_videogpt.synthetic.render import RGB
-from mobile_videogpt.synthetic.world import HELD_OUT, Clip, Motion, Shape, make_clip
+from mobile_videogpt.synthetic.world import HELD_OUT, Clip, Shape, make_clip
 
 TIMES = np.arange(16) / 16
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .questions import NUMBERS, Question
-from .world import COLORS, SHAPES, SIDE_OF_DIRECTION, Clip, Shape
+from .families import NUMBERS
+from .motions import SIDE_OF_DIRECTION
+from .questions import Question
+from .world import COLORS, SHAPES, Clip, Shape
 
 CAPTION_PROMPTS = (
     "Describe the video.",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .world import COLORS, DIRECTIONS, EVENTS, MOTIONS, RADII, SHAPES, Clip, Shape
+from .motions import DIRECTIONS, MOTIONS
+from .world import COLORS, EVENTS, RADII, SHAPES, Clip, Shape
 
 DIRECTION_CLASSES = ("none", *DIRECTIONS)
 # Attribute -> number of classes. The first three can be seen in one frame; the rest needs the clip.
