@@ -6,6 +6,8 @@ import torch
 
 from mobile_videogpt.config import MobileVideoGPTConfig
 from mobile_videogpt.models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
+from mobile_videogpt.processor import MobileVideoGPTProcessor
+from mobile_videogpt.synthetic.questions import Question
 from mobile_videogpt.synthetic.vocabulary import build_tokenizer
 from mobile_videogpt.synthetic.world import make_clip
 from mobile_videogpt.training.curriculum import draw_questions
@@ -56,6 +58,19 @@ def test_hidden_tokens_change_nothing(model, packer):
     other[:, : model.config.num_image_tokens] = torch.randn(model.config.num_image_tokens, width)
     (first, segments), (second, _) = (logits(model, [row], packer, v) for v in (visual, other))
     torch.testing.assert_close(first[segments > 0], second[segments > 0])
+
+
+def test_the_packed_prompt_is_the_one_that_the_processor_makes(model, packer):
+    tokenizer = build_tokenizer()
+    processor = MobileVideoGPTProcessor.from_config(model.config, tokenizer)
+    turn = ("What color is it?", "red")
+    question = Question("x", "Where does it move?", "up", ("up", "down"), history=(turn,))
+    ids, _ = packer.segment(question, has_options=True)
+    asked = processor.question_ids(question.with_options(), history=[turn])
+    ours = [*packer.prefix, *ids]
+    theirs = [*processor.prefix_ids(), *asked]
+    assert ours[: len(theirs)] == theirs
+    assert tokenizer.decode(ours[len(theirs) :]) == "up <|im_end|>"
 
 
 def test_only_answers_and_their_end_are_labels(packer):

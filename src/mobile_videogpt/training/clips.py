@@ -6,8 +6,6 @@ training sees what inference will see. Rendering resumes where it was killed.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -19,6 +17,7 @@ from ..config import MobileVideoGPTConfig
 from ..synthetic import labels
 from ..synthetic.world import make_clip
 from ..video.transforms import image_pixels, video_pixels
+from .files import read_done_blocks, write_json
 
 BLOCK = 250  # clips rendered by one task
 RAW_MEAN, RAW_STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)  # pixels are stored before normalising
@@ -67,7 +66,8 @@ class ClipCache:
     def render(self, workers: int) -> Iterator[int]:
         """Render what is missing; yields the number of clips done so far."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        done = self._done()
+        marker = self.folder / "done.json"
+        done = read_done_blocks(marker)
         for name, (shape, dtype) in self.shapes().items():
             path = self.folder / f"{name}.npy"
             if not path.exists():
@@ -78,17 +78,8 @@ class ClipCache:
             for begin, task in zip(todo, tasks, strict=True):
                 task.result()
                 done.add(begin)
-                self._mark(done)
+                write_json(marker, sorted(done))
                 yield min(len(done) * BLOCK, self.num_clips)
-
-    def _done(self) -> set[int]:
-        path = self.folder / "done.json"
-        return set(json.loads(path.read_text())) if path.exists() else set()
-
-    def _mark(self, done: set[int]) -> None:
-        partial = self.folder / "done.json.partial"
-        partial.write_text(json.dumps(sorted(done)))
-        os.replace(partial, self.folder / "done.json")
 
 
 def _render_block(cache: ClipCache, begin: int) -> None:

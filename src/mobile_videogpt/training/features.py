@@ -6,8 +6,6 @@ epoch. Resumes where it was killed.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -19,6 +17,7 @@ import torch
 from ..config import MobileVideoGPTConfig
 from ..models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
 from .clips import ClipCache, normalise
+from .files import read_done_blocks, write_json
 
 BLOCK, BATCH = 500, 25
 
@@ -64,7 +63,7 @@ class FeatureStore:
     ) -> Iterator[str]:
         """One pass ("image" or "video") over the blocks that it has not done."""
         marker = self.folder / f"done-{branch}.json"
-        done = set(json.loads(marker.read_text())) if marker.exists() else set()
+        done = read_done_blocks(marker)
         todo = [b for b in range(0, self.cache.num_clips, BLOCK) if b not in done]
         if not todo:
             return
@@ -76,9 +75,7 @@ class FeatureStore:
             for begin, task in zip(todo, tasks, strict=True):
                 task.result()
                 done.add(begin)
-                partial = marker.with_suffix(".partial")
-                partial.write_text(json.dumps(sorted(done)))
-                os.replace(partial, marker)
+                write_json(marker, sorted(done))
                 yield f"{branch}: {min(len(done) * BLOCK, self.cache.num_clips)} clips"
         weights.unlink()
 

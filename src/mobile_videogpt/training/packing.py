@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..processor.processor import SYSTEM_PROMPT
 from ..synthetic.questions import Question
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100
-SYSTEM_PROMPT = "You are a helpful assistant."
 
 
 HIDDEN = -2  # the segment of visual tokens that nothing may look at

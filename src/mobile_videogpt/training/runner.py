@@ -7,7 +7,6 @@ because what builds on it could not be good.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import subprocess
@@ -21,6 +20,7 @@ import torch
 from ..config import MobileVideoGPTConfig
 from . import instruct, pretrain
 from .curves import draw_curves
+from .files import write_json
 from .recipe import Recipe, RecipeError, Stage, load_recipe
 
 logger = logging.getLogger(__name__)
@@ -83,9 +83,7 @@ def _run_stage(recipe: Recipe, stage: Stage) -> None:
         "%s: %.0f s, %s", stage.name, seconds, {k: round(v, 3) for k, v in measures.items()}
     )
     _check_gate(stage, measures)
-    partial = folder / "done.json.partial"
-    partial.write_text(json.dumps({"seconds": seconds, "measures": measures}, indent=1))
-    os.replace(partial, folder / "done.json")
+    write_json(folder / "done.json", {"seconds": seconds, "measures": measures}, indent=1)
 
 
 def _check_gate(stage: Stage, measures: dict[str, float]) -> None:
