@@ -252,7 +252,7 @@ _MOVING_SHAPES = {
         "hidden_size": 96,
         "num_hidden_layers": 4,
         "state_size": 4,
-        "temporal_kernel": 3,
+        "temporal_kernel": 7,
         "position_initializer_range": 0.5,
     },
     "text_config": {

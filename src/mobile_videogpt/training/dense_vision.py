@@ -19,7 +19,8 @@ from transformers import CLIPVisionModel
 
 from ..config import MobileVideoGPTConfig
 from ..models.videomamba import VideoMambaModel
-from ..synthetic.labels import CLIP_ATTRIBUTES, FRAME_ATTRIBUTES
+from ..synthetic.labels import CLIP_ATTRIBUTES, FRAME_ATTRIBUTES, clip_attributes
+from ..synthetic.world import make_clip
 from .clips import ClipCache, normalise
 
 NOISE = 0.15  # of the normalised pixels, scaled by a random factor for each clip
@@ -52,8 +53,10 @@ class DenseHeads(nn.Module):
         num_values: int,
         value_weight: float = 1.0,
         attribute_weights: Mapping[str, float] | None = None,
+        class_weights: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
         super().__init__()
+        self.class_weights = class_weights or {}
         self.classes = classes
         self.value_weight = value_weight
         table = {**ATTRIBUTE_WEIGHTS, **(attribute_weights or {})}
@@ -74,9 +77,11 @@ class DenseHeads(nn.Module):
         loss = F.binary_cross_entropy_with_logits(presence[..., 0], is_object.float())
         loss = loss + self.value_weight * F.smooth_l1_loss(values_out[is_object], values[is_object])
         correct = []
-        for i, (score, weight) in enumerate(zip(logits, self.weights, strict=True)):
+        for i, (name, score) in enumerate(zip(self.classes, logits, strict=True)):
             target = targets[..., i][is_object].long()
-            loss = loss + weight * F.cross_entropy(score[is_object], target)
+            rarity = self.class_weights.get(name)
+            rarity = None if rarity is None else rarity.to(score)
+            loss = loss + self.weights[i] * F.cross_entropy(score[is_object], target, rarity)
             correct.append((score[is_object].argmax(-1) == target).float().mean())
         return {"loss": loss, "correct": torch.stack(correct).detach()}
 
@@ -111,7 +116,9 @@ class VideoPretraining(nn.Module):
         self.encoder = VideoMambaModel(config.video_config)
         classes = {**FRAME_ATTRIBUTES, **CLIP_ATTRIBUTES}
         width = config.video_config.hidden_size
-        self.heads = DenseHeads(width, classes, 4, VIDEO_VALUE_WEIGHT, attribute_weights)
+        self.heads = DenseHeads(
+            width, classes, 4, VIDEO_VALUE_WEIGHT, attribute_weights, clip_class_weights()
+        )
 
     def forward(
         self,
@@ -122,6 +129,20 @@ class VideoPretraining(nn.Module):
     ) -> dict[str, torch.Tensor]:
         tokens = self.encoder(pixels).last_hidden_state[:, 1:]
         return self.heads(tokens, targets, values, is_object)
+
+
+def clip_class_weights(num_clips: int = 500) -> dict[str, torch.Tensor]:
+    """Attribute -> loss weight of each class, as the inverse root of how often objects have it.
+
+    Three objects in four change in nothing; unweighted, the encoder learns to say so of all.
+    """
+    rows = np.concatenate([clip_attributes(make_clip(seed)) for seed in range(num_clips)])
+    weights = {}
+    for column, (name, count) in enumerate(CLIP_ATTRIBUTES.items()):
+        share = np.bincount(rows[:, column], minlength=count) / len(rows)
+        rarity = 1 / np.sqrt(np.maximum(share, 1e-3))
+        weights[name] = torch.tensor(rarity / (rarity * share).sum(), dtype=torch.float32)
+    return weights
 
 
 class ClipIndex(Dataset[int]):

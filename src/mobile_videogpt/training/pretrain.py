@@ -94,6 +94,7 @@ def run_scene_language(recipe: Recipe, stage: Stage, folder: Path) -> Measures:
         stage.questions_per_clip,
         first_clip=FIRST_CLIP_OF_SECOND_STAGE if stage.init_from else 0,
         hide=stage.hide_branch,
+        per_family=stage.per_family,
     )
     collate = partial(collate_scenes, pad_id=tokenizer.pad_token_id)
     train_stage(stage, model, samples, collate, folder, recipe.seed)

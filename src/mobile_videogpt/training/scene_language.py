@@ -57,7 +57,9 @@ class SceneEmbedding(nn.Module):
     """What an ideal encoder and projector would say of each visual token.
 
     An object is the sum of the embeddings of its words, each turned a little by its attribute (so
-    that the colour it has and the colour it gets differ); a token is the mean over its patches.
+    that the colour it has and the colour it gets differ), and a part that only the whole
+    combination has: a mere sum of "red" and "star" is as like a red circle beside a blue star. A
+    token is the mean over its patches.
     """
 
     def __init__(
@@ -70,6 +72,11 @@ class SceneEmbedding(nn.Module):
         self.register_buffer("table", torch.tensor(padded), persistent=False)
         self.turn = nn.Parameter(torch.zeros(len(table), hidden, hidden))
         self.gain = nn.Parameter(torch.tensor(4.0))
+        self.combine = nn.Sequential(
+            nn.Linear(hidden, 2 * hidden), nn.GELU(), nn.Linear(2 * hidden, hidden)
+        )
+        nn.init.zeros_(self.combine[-1].weight)  # look-ups by a single word come first
+        nn.init.zeros_(self.combine[-1].bias)
         self.empty = nn.Parameter(torch.zeros(hidden))
 
     def forward(
@@ -95,6 +102,7 @@ class SceneEmbedding(nn.Module):
             draw = torch.rand(values.shape[0], 1, *values.shape[2:], device=said.device)
             said = said * (draw >= forget)[..., None]
         objects = said.sum(-2) * self.gain
+        objects = objects + self.combine(objects)
         free = 1.0 - weights.sum(-1, keepdim=True)
         return weights @ objects + free * self.empty
 
@@ -176,9 +184,10 @@ class SceneDataset(Dataset[dict[str, Any]]):
         first_clip: int = 0,
         split: str = "train",
         hide: float = 0.0,
+        per_family: Mapping[str, int] | None = None,
     ) -> None:
         self.config = config
-        self.hide = hide
+        self.hide, self.per_family = hide, per_family
         self.packer = packer
         self.num_samples = num_samples
         self.questions_per_clip = questions_per_clip
@@ -191,7 +200,9 @@ class SceneDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         clip = make_clip(self.first_clip + index, self.split)
         rng = np.random.default_rng([index, self.first_clip, 1])
-        questions = draw_questions(clip, rng, self.questions_per_clip)
+        questions = draw_questions(
+            clip, rng, self.questions_per_clip, per_family=self.per_family
+        )
         hidden = draw_hidden_branch(self.config, rng, self.hide, self.hide)
         row = self.packer.pack(questions, hidden)
         return {"row": row, **scene_arrays(clip, self.config, rng)}
