@@ -204,8 +204,8 @@ def test_the_fast_form_costs_a_fraction_of_stepping(one_thread):
         return min(times)
 
     fast = cpu_seconds(selective_scan, 4)
-    # Measured: about a third on one thread, a quarter on two.
-    assert fast < 0.7 * cpu_seconds(selective_scan_reference, 2)
+    # Measured at full length: 0.30 on one thread, 0.23 on two.
+    assert fast < 0.5 * cpu_seconds(selective_scan_reference, 2)
 
 
 def test_fused_kernel_is_used_on_cuda_only(monkeypatch):

@@ -103,7 +103,7 @@ def selective_scan_blocked(
     """The cache-blocked form; arguments as in ``selective_scan``."""
     dtype = u.dtype
     u, delta, A, B, C = (_at_least_float32(x) for x in (u, delta, A, B, C))
-    delta = _step_sizes(delta, _as_column(delta_bias), delta_softplus)
+    delta = _row_step_sizes(delta.permute(2, 0, 1), delta_bias, delta_softplus)
     y = _scan_rows(u, delta, A, B, C, rows=(2, 0, 1)).permute(1, 2, 0).contiguous()
     return _skip_and_gate(y, u, _as_column(D), z).to(dtype)
 
@@ -138,7 +138,7 @@ def selective_scan_channels_last(
         ).mT
     dtype = u.dtype
     u, delta, A, B, C = (_at_least_float32(x) for x in (u, delta, A, B, C))
-    delta = _step_sizes(delta, delta_bias, delta_softplus)
+    delta = _row_step_sizes(delta.permute(1, 0, 2), delta_bias, delta_softplus)
     y = _scan_rows(u, delta, A, B, C, rows=(1, 0, 2)).transpose(0, 1)
     return _skip_and_gate(y, u, D, z).to(dtype)
 
@@ -146,12 +146,12 @@ def selective_scan_channels_last(
 def _scan_rows(
     u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, rows: tuple[int, int, int]
 ) -> Tensor:
-    """Run the bare recurrence on tensors brought to (length, batch, ...) by the permutation
-    ``rows``.
+    """Run the bare recurrence on step sizes (length, batch, channels) and on tensors that the
+    permutation ``rows`` brings to (length, batch, ...).
 
     Strided rows would cost more than these copies do.
     """
-    u, delta, B, C = (x.permute(rows).contiguous() for x in (u, delta, B, C))
+    u, B, C = (x.permute(rows).contiguous() for x in (u, B, C))
     return _BlockedScan.apply(u, delta, A.t().contiguous(), B, C)
 
 
@@ -202,31 +202,41 @@ def _scan_forward(
 ) -> tuple[Tensor, Tensor]:
     """Return y (length, batch, channels) and the states at the starts of the blocks."""
     length, batch, channels = u.shape
-    block = _block_steps(length, batch * A.numel())
-    decays, states = (u.new_empty(block, batch, *A.shape) for _ in range(2))
+    steps_per_block = _block_steps(length, batch * A.numel())
+    block = _Block(steps_per_block, batch, A)
     y = u.new_empty(length, batch, channels)
     state = u.new_zeros(batch, *A.shape)  # (batch, state, channels)
     starts = []
-    for first in range(0, length, block):
-        steps = slice(first, min(first + block, length))
+    for first in range(0, length, steps_per_block):
+        steps = slice(first, min(first + steps_per_block, length))
         if keep_starts:
             starts.append(state.clone())
-        _, h = _run_block(state, u[steps], delta[steps], A, B[steps], decays, states)
+        _, h = block.run(state, u[steps], delta[steps], B[steps])
         state.copy_(h[-1])
         torch.bmm(_each_row(C[steps]), _each(h), out=_each_row(y[steps]))
     return y, torch.stack(starts) if starts else state.new_empty(0)
 
 
-def _run_block(
-    state: Tensor, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, decays: Tensor, states: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Fill the buffers with one block's decays and states, (steps, batch, state, channels) each."""
-    decays, states = decays[: u.shape[0]], states[: u.shape[0]]
-    torch.mul(delta.unsqueeze(-2), A, out=decays).exp_()
-    torch.mul((delta * u).unsqueeze(-2), B.unsqueeze(-1), out=states)
-    for decay, current in zip(decays.unbind(), states.unbind(), strict=True):
-        state = current.addcmul_(decay, state)
-    return decays, states
+class _Block:
+    """Buffers for the decays and states of one block, (steps, batch, state, channels) each.
+
+    The views of single steps are made once: making them costs as much as a step's arithmetic.
+    """
+
+    def __init__(self, steps: int, batch: int, A: Tensor) -> None:
+        self._A = A
+        self._decays, self._states = (A.new_empty(steps, batch, *A.shape) for _ in range(2))
+        self._pairs = list(zip(self._decays.unbind(), self._states.unbind(), strict=True))
+
+    def run(self, state: Tensor, u: Tensor, delta: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
+        """Fill the buffers from the rows of one block, which may be shorter; return both."""
+        count = u.shape[0]
+        decays, states = self._decays[:count], self._states[:count]
+        torch.mul(delta.unsqueeze(-2), self._A, out=decays).exp_()
+        torch.mul((delta * u).unsqueeze(-2), B.unsqueeze(-1), out=states)
+        for decay, current in self._pairs[:count]:
+            state = current.addcmul_(decay, state)
+        return decays, states
 
 
 def _scan_backward(
@@ -237,8 +247,9 @@ def _scan_backward(
     The gradient of a state is ``g_t = C_t dy_t + exp(d_(t+1) A) g_(t+1)``.
     """
     length, batch, _ = u.shape
-    block = _block_steps(length, batch * A.numel())
-    decays, states, grads = (u.new_empty(block, batch, *A.shape) for _ in range(3))
+    steps_per_block = _block_steps(length, batch * A.numel())
+    block = _Block(steps_per_block, batch, A)
+    grads = u.new_empty(steps_per_block, batch, *A.shape)
     grad_u, grad_delta = (u.new_empty(u.shape) for _ in range(2))
     grad_B, grad_C = (u.new_empty(B.shape) for _ in range(2))
     grad_A = torch.zeros_like(A)
@@ -246,9 +257,9 @@ def _scan_backward(
         batch, *A.shape
     )  # gradient that reaches the block's last state from later blocks
     for index in reversed(range(starts.shape[0] if length else 0)):
-        steps = slice(index * block, min((index + 1) * block, length))
+        steps = slice(index * steps_per_block, min((index + 1) * steps_per_block, length))
         du, dt, dy, b, start = u[steps], delta[steps], grad_y[steps], B[steps], starts[index]
-        a, h = _run_block(start, du, dt, A, b, decays, states)
+        a, h = block.run(start, du, dt, b)
         g = grads[: a.shape[0]]
         _run_block_backward(carry, dy, C[steps], a, g)
         torch.mul(a[0], g[0], out=carry)
@@ -300,10 +311,33 @@ def _step_sizes(delta: Tensor, bias: Tensor | None, softplus: bool) -> Tensor:
     return F.softplus(delta) if softplus else delta
 
 
+def _row_step_sizes(delta: Tensor, bias: Tensor | None, softplus: bool) -> Tensor:
+    """Step sizes as contiguous (length, batch, channels) rows from a permuted view.
+
+    Without gradients one buffer serves copy, sum and softplus: fresh memory of this size costs more
+    than the arithmetic.
+    """
+    if torch.is_grad_enabled() and (delta.requires_grad or _requires_grad(bias)):
+        return _step_sizes(delta, bias, softplus).contiguous()
+    sizes = delta.new_empty(delta.shape)
+    if bias is None:
+        sizes.copy_(delta)
+    else:
+        torch.add(delta, bias.to(delta.dtype), out=sizes)
+    return torch.ops.aten.softplus.out(sizes, out=sizes) if softplus else sizes
+
+
+def _requires_grad(x: Tensor | None) -> bool:
+    return x is not None and x.requires_grad
+
+
 def _skip_and_gate(y: Tensor, u: Tensor, D: Tensor | None, z: Tensor | None) -> Tensor:
     if D is not None:
         y = y.addcmul_(u, D.to(u.dtype))  # in place: y is ours and nothing has saved it
-    return y if z is None else y * F.silu(z.to(y.dtype))
+    if z is None:
+        return y
+    gate = F.silu(z.to(y.dtype))
+    return y * gate if y.requires_grad or gate.requires_grad else gate.mul_(y)
 
 
 def _at_least_float32(x: Tensor) -> Tensor:
