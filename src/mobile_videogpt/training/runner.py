@@ -18,9 +18,9 @@ from pathlib import Path
 import torch
 
 from ..config import MobileVideoGPTConfig
-from . import instruct, pretrain
 from .curves import draw_curves
 from .files import write_json
+from .miniature import instruct, pretrain
 from .recipe import Recipe, RecipeError, Stage, load_recipe
 
 logger = logging.getLogger(__name__)

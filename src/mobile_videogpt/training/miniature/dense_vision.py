@@ -17,10 +17,10 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 from transformers import CLIPVisionModel
 
-from ..config import MobileVideoGPTConfig
-from ..models.videomamba import VideoMambaModel
-from ..synthetic.labels import CLIP_ATTRIBUTES, FRAME_ATTRIBUTES, clip_attributes
-from ..synthetic.world import make_clip
+from ...config import MobileVideoGPTConfig
+from ...models.videomamba import VideoMambaModel
+from ...synthetic.labels import CLIP_ATTRIBUTES, FRAME_ATTRIBUTES, clip_attributes
+from ...synthetic.world import make_clip
 from .clips import ClipCache, normalise
 
 NOISE = 0.15  # of the normalised pixels, scaled by a random factor for each clip

@@ -8,9 +8,10 @@ import torch
 
 from mobile_videogpt.config import MobileVideoGPTConfig
 from mobile_videogpt.models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
-from mobile_videogpt.training import instruct, runner
-from mobile_videogpt.training.clips import ClipCache
-from mobile_videogpt.training.pretrain import save_part
+from mobile_videogpt.training import runner
+from mobile_videogpt.training.miniature import instruct
+from mobile_videogpt.training.miniature.clips import ClipCache
+from mobile_videogpt.training.miniature.pretrain import save_part
 from mobile_videogpt.training.recipe import Recipe, RecipeError, Stage
 
 pytest.importorskip("peft")

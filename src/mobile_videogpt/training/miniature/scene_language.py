@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 from transformers import Qwen2Model
 
-from ..config import MobileVideoGPTConfig
-from ..synthetic.labels import (
+from ...config import MobileVideoGPTConfig
+from ...synthetic.labels import (
     CLIP_ATTRIBUTES,
     FRAME_ATTRIBUTES,
     MAX_SHAPES,
@@ -27,7 +27,7 @@ from ..synthetic.labels import (
     frame_attributes,
     patch_owners,
 )
-from ..synthetic.world import COLORS, SHAPES, SIZES, Clip, make_clip
+from ...synthetic.world import COLORS, SHAPES, SIZES, Clip, make_clip
 from .curriculum import draw_hidden_branch, draw_questions
 from .packing import PackedRow, QuestionPacker, collate_packed
 
@@ -72,11 +72,10 @@ class SceneEmbedding(nn.Module):
         self.register_buffer("table", torch.tensor(padded), persistent=False)
         self.turn = nn.Parameter(torch.zeros(len(table), hidden, hidden))
         self.gain = nn.Parameter(torch.tensor(4.0))
-        self.combine = nn.Sequential(
-            nn.Linear(hidden, 2 * hidden), nn.GELU(), nn.Linear(2 * hidden, hidden)
-        )
-        nn.init.zeros_(self.combine[-1].weight)  # look-ups by a single word come first
-        nn.init.zeros_(self.combine[-1].bias)
+        last = nn.Linear(2 * hidden, hidden)
+        nn.init.zeros_(last.weight)  # look-ups by a single word come first
+        nn.init.zeros_(last.bias)
+        self.combine = nn.Sequential(nn.Linear(hidden, 2 * hidden), nn.GELU(), last)
         self.empty = nn.Parameter(torch.zeros(hidden))
 
     def forward(
@@ -200,9 +199,7 @@ class SceneDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         clip = make_clip(self.first_clip + index, self.split)
         rng = np.random.default_rng([index, self.first_clip, 1])
-        questions = draw_questions(
-            clip, rng, self.questions_per_clip, per_family=self.per_family
-        )
+        questions = draw_questions(clip, rng, self.questions_per_clip, per_family=self.per_family)
         hidden = draw_hidden_branch(self.config, rng, self.hide, self.hide)
         row = self.packer.pack(questions, hidden)
         return {"row": row, **scene_arrays(clip, self.config, rng)}

@@ -10,8 +10,8 @@ from mobile_videogpt.processor import MobileVideoGPTProcessor
 from mobile_videogpt.synthetic.questions import Question
 from mobile_videogpt.synthetic.vocabulary import build_tokenizer
 from mobile_videogpt.synthetic.world import make_clip
-from mobile_videogpt.training.curriculum import draw_questions
-from mobile_videogpt.training.packing import (
+from mobile_videogpt.training.miniature.curriculum import draw_questions
+from mobile_videogpt.training.miniature.packing import (
     IGNORED,
     QuestionPacker,
     collate_packed,

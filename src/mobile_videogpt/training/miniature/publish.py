@@ -1,4 +1,6 @@
-"""Put a finished run into the package: `python -m mobile_videogpt.training.publish RECIPE REPORT`.
+"""Put a finished run into the package.
+
+    python -m mobile_videogpt.training.miniature.publish RECIPE REPORT
 
 REPORT is what `mobile-videogpt eval moving-shapes --model RUN/model --output REPORT` wrote; the
 model card is made from it and from what every stage measured.
@@ -13,9 +15,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .recipe import Recipe, load_recipe
+from ..recipe import Recipe, load_recipe
 
-ASSETS = Path(__file__).parents[1] / "assets" / "moving-shapes"
+ASSETS = Path(__file__).parents[2] / "assets" / "moving-shapes"
 CARD = """---
 license: apache-2.0
 library_name: mobile-videogpt
@@ -72,8 +74,8 @@ def model_card(recipe: Recipe, report: dict[str, Any]) -> str:
     """The card's text, every figure from the run's own files or the report."""
     from safetensors import safe_open
 
-    from ..synthetic.vocabulary import WORDS
-    from ..synthetic.world import HELD_OUT
+    from ...synthetic.vocabulary import WORDS
+    from ...synthetic.world import HELD_OUT
 
     with safe_open(recipe.output / "model" / "model.safetensors", "pt") as weights:
         shapes = [weights.get_slice(name).get_shape() for name in weights.keys()]  # noqa: SIM118

@@ -12,8 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ..config import MobileVideoGPTConfig
-from ..synthetic.vocabulary import build_tokenizer
+from ...config import MobileVideoGPTConfig
+from ...synthetic.vocabulary import build_tokenizer
+from ..recipe import Recipe, Stage
+from ..trainer import train_stage
 from .clips import ClipCache
 from .dense_vision import (
     ClipIndex,
@@ -24,9 +26,7 @@ from .dense_vision import (
     accuracies,
 )
 from .packing import QuestionPacker, segment_correct
-from .recipe import Recipe, Stage
 from .scene_language import SceneDataset, SceneLanguageModel, collate_scenes
-from .trainer import train_stage
 
 Measures = dict[str, float]
 FIRST_CLIP_OF_SECOND_STAGE = 500_000  # scripts are free: a stage that goes on sees new ones

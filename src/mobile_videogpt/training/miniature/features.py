@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..config import MobileVideoGPTConfig
-from ..models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
+from ...config import MobileVideoGPTConfig
+from ...models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
+from ..files import read_done_blocks, write_json
 from .clips import ClipCache, normalise
-from .files import read_done_blocks, write_json
 
 BLOCK, BATCH = 500, 25
 

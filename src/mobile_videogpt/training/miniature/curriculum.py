@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..config import MobileVideoGPTConfig
-from ..synthetic.captions import ask_caption, ask_objects
-from ..synthetic.questions import FAMILIES, Question, ask_dialogue, ask_questions
-from ..synthetic.world import Clip
+from ...config import MobileVideoGPTConfig
+from ...synthetic.captions import ask_caption, ask_objects
+from ...synthetic.questions import FAMILIES, Question, ask_dialogue, ask_questions
+from ...synthetic.world import Clip
 
 # What can be answered from the image tokens alone: stage 1 warms its projector up on these.
 IMAGE_FAMILIES = ("object_existence",)

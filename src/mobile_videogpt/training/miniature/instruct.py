@@ -20,17 +20,17 @@ from torch import nn
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from ..config import MobileVideoGPTConfig
-from ..models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
-from ..synthetic.vocabulary import build_tokenizer
-from ..synthetic.world import make_clip
+from ...config import MobileVideoGPTConfig
+from ...models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
+from ...synthetic.vocabulary import build_tokenizer
+from ...synthetic.world import make_clip
+from ..recipe import Recipe, Stage
+from ..trainer import train_stage
 from .curriculum import IMAGE_FAMILIES, draw_hidden_branch, draw_questions
 from .dense_vision import ClipIndex
 from .features import FeatureStore
 from .packing import QuestionPacker, collate_packed, segment_correct
 from .pretrain import Measures, clip_cache, family_means, load_part, save_part
-from .recipe import Recipe, Stage
-from .trainer import train_stage
 
 logger = logging.getLogger(__name__)
 

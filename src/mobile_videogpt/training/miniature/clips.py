@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..config import MobileVideoGPTConfig
-from ..synthetic import labels
-from ..synthetic.world import make_clip
-from ..video.transforms import image_pixels, video_pixels
-from .files import read_done_blocks, write_json
+from ...config import MobileVideoGPTConfig
+from ...synthetic import labels
+from ...synthetic.world import make_clip
+from ...video.transforms import image_pixels, video_pixels
+from ..files import read_done_blocks, write_json
 
 BLOCK = 250  # clips rendered by one task
 RAW_MEAN, RAW_STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)  # pixels are stored before normalising

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..processor.processor import SYSTEM_PROMPT
-from ..synthetic.questions import Question
+from ...processor.processor import SYSTEM_PROMPT
+from ...synthetic.questions import Question
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
