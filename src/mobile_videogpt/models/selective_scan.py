@@ -86,7 +86,8 @@ def selective_scan_reference(
         state = torch.exp(step * A) * state + step * u[:, :, t, None] * B[:, None, :, t]
         outputs.append((state * C[:, None, :, t]).sum(-1))
     y = torch.stack(outputs, dim=-1) if outputs else torch.zeros_like(u)
-    return _skip_and_gate(y, u, _as_column(D), z).to(dtype)
+    y = y if D is None else y + D[:, None] * u
+    return _gate(y, z).to(dtype)
 
 
 def selective_scan_blocked(
@@ -102,10 +103,9 @@ def selective_scan_blocked(
 ) -> Tensor:
     """The cache-blocked form; arguments as in ``selective_scan``."""
     dtype = u.dtype
-    u, delta, A, B, C = (_at_least_float32(x) for x in (u, delta, A, B, C))
-    delta = _row_step_sizes(delta.permute(2, 0, 1), delta_bias, delta_softplus)
-    y = _scan_rows(u, delta, A, B, C, rows=(2, 0, 1)).permute(1, 2, 0).contiguous()
-    return _skip_and_gate(y, u, _as_column(D), z).to(dtype)
+    u, delta, B, C = (x.permute(2, 0, 1) for x in (u, delta, B, C))
+    y = _scan_rows(u, delta, A, B, C, D, delta_bias, delta_softplus)
+    return _gate(y.permute(1, 2, 0), z).to(dtype)
 
 
 def selective_scan_channels_last(
@@ -137,22 +137,41 @@ def selective_scan_channels_last(
             u.mT, delta.mT, A, B.mT, C.mT, D, z, delta_bias, delta_softplus
         ).mT
     dtype = u.dtype
-    u, delta, A, B, C = (_at_least_float32(x) for x in (u, delta, A, B, C))
-    delta = _row_step_sizes(delta.permute(1, 0, 2), delta_bias, delta_softplus)
-    y = _scan_rows(u, delta, A, B, C, rows=(1, 0, 2)).transpose(0, 1)
-    return _skip_and_gate(y, u, D, z).to(dtype)
+    u, delta, B, C = (x.transpose(0, 1) for x in (u, delta, B, C))
+    y = _scan_rows(u, delta, A, B, C, D, delta_bias, delta_softplus)
+    return _gate(y.transpose(0, 1), z).to(dtype)
 
 
 def _scan_rows(
-    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, rows: tuple[int, int, int]
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    delta_bias: Tensor | None,
+    delta_softplus: bool,
 ) -> Tensor:
-    """Run the bare recurrence on step sizes (length, batch, channels) and on tensors that the
-    permutation ``rows`` brings to (length, batch, ...).
+    """The scan without its gate on (length, batch, ...) views of the inputs, y like ``u``.
 
-    Strided rows would cost more than these copies do.
+    Strided rows would cost more than copying them does. Without gradients the step sizes are a
+    buffer of our own that y then overwrites: fresh memory of this size costs more than the
+    arithmetic that fills it.
     """
-    u, B, C = (x.permute(rows).contiguous() for x in (u, B, C))
-    return _BlockedScan.apply(u, delta, A.t().contiguous(), B, C)
+    u, delta, A, B, C = (_at_least_float32(x) for x in (u, delta, A, B, C))
+    u, B, C = (x.contiguous() for x in (u, B, C))
+    A = A.t().contiguous()
+    inputs = (u, delta, A, B, C, delta_bias)
+    if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs):
+        sizes = _step_sizes(delta, delta_bias, delta_softplus).contiguous()
+        y = _BlockedScan.apply(u, sizes, A, B, C)
+    else:
+        sizes = _step_sizes_(
+            delta.clone(memory_format=torch.contiguous_format), delta_bias, delta_softplus
+        )
+        y, _ = _scan_forward(u, sizes, A, B, C, y=sizes, keep_starts=False)
+    # In place: y is ours and nothing has saved it.
+    return y if D is None else y.addcmul_(u, D.to(u.dtype))
 
 
 def selective_scan_fused(
@@ -186,7 +205,7 @@ class _BlockedScan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
         with torch.autocast(u.device.type, enabled=False):
-            y, starts = _scan_forward(u, delta, A, B, C, keep_starts=any(ctx.needs_input_grad))
+            y, starts = _scan_forward(u, delta, A, B, C, torch.empty_like(u), keep_starts=True)
         ctx.save_for_backward(u, delta, A, B, C, starts)
         return y
 
@@ -198,13 +217,14 @@ class _BlockedScan(torch.autograd.Function):
 
 
 def _scan_forward(
-    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, keep_starts: bool
+    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, y: Tensor, keep_starts: bool
 ) -> tuple[Tensor, Tensor]:
-    """Return y (length, batch, channels) and the states at the starts of the blocks."""
-    length, batch, channels = u.shape
+    """Fill y (length, batch, channels), which may be ``delta``; return it and the states at the
+    starts of the blocks.
+    """
+    length, batch, _ = u.shape
     steps_per_block = _block_steps(length, batch * A.numel())
     block = _Block(steps_per_block, batch, A)
-    y = u.new_empty(length, batch, channels)
     state = u.new_zeros(batch, *A.shape)  # (batch, state, channels)
     starts = []
     for first in range(0, length, steps_per_block):
@@ -311,33 +331,21 @@ def _step_sizes(delta: Tensor, bias: Tensor | None, softplus: bool) -> Tensor:
     return F.softplus(delta) if softplus else delta
 
 
-def _row_step_sizes(delta: Tensor, bias: Tensor | None, softplus: bool) -> Tensor:
-    """Step sizes as contiguous (length, batch, channels) rows from a permuted view.
-
-    Without gradients one buffer serves copy, sum and softplus: fresh memory of this size costs more
-    than the arithmetic.
-    """
-    if torch.is_grad_enabled() and (delta.requires_grad or _requires_grad(bias)):
-        return _step_sizes(delta, bias, softplus).contiguous()
-    sizes = delta.new_empty(delta.shape)
-    if bias is None:
-        sizes.copy_(delta)
-    else:
-        torch.add(delta, bias.to(delta.dtype), out=sizes)
-    return torch.ops.aten.softplus.out(sizes, out=sizes) if softplus else sizes
+def _step_sizes_(delta: Tensor, bias: Tensor | None, softplus: bool) -> Tensor:
+    """``_step_sizes`` in place."""
+    if bias is not None:
+        delta.add_(bias.to(delta.dtype))
+    return torch.ops.aten.softplus.out(delta, out=delta) if softplus else delta
 
 
-def _requires_grad(x: Tensor | None) -> bool:
-    return x is not None and x.requires_grad
-
-
-def _skip_and_gate(y: Tensor, u: Tensor, D: Tensor | None, z: Tensor | None) -> Tensor:
-    if D is not None:
-        y = y.addcmul_(u, D.to(u.dtype))  # in place: y is ours and nothing has saved it
+def _gate(y: Tensor, z: Tensor | None) -> Tensor:
+    """``y * silu(z)``, contiguous; y may be a permuted view."""
     if z is None:
-        return y
+        return y.contiguous()
     gate = F.silu(z.to(y.dtype))
-    return y * gate if y.requires_grad or gate.requires_grad else gate.mul_(y)
+    if torch.is_grad_enabled() and (y.requires_grad or gate.requires_grad):
+        return y.contiguous() * gate
+    return gate.mul_(y)
 
 
 def _at_least_float32(x: Tensor) -> Tensor:
