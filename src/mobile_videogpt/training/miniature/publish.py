@@ -1,9 +1,10 @@
 """Put a finished run into the package.
 
-    python -m mobile_videogpt.training.miniature.publish RECIPE REPORT
+    python -m mobile_videogpt.training.miniature.publish RECIPE REPORT [RECORD]
 
 REPORT is what `mobile-videogpt eval moving-shapes --model RUN/model --output REPORT` wrote; the
-model card is made from it and from what every stage measured.
+model card is made from it and from what every stage measured. RECORD, if given, is where the
+seconds, measures and thinned loss curve of every stage are written as JSON.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..files import write_json
 from ..recipe import Recipe, load_recipe
 
 ASSETS = Path(__file__).parents[2] / "assets" / "moving-shapes"
@@ -100,6 +102,18 @@ def model_card(recipe: Recipe, report: dict[str, Any]) -> str:
     )
 
 
+def run_record(recipe: Recipe, points: int = 30) -> dict[str, Any]:
+    """Seconds, measures and about `points` (step, loss) pairs of every stage of a finished run."""
+    stages = {}
+    for stage in recipe.stages():
+        folder = recipe.output / stage.name
+        history = json.loads((folder / "history.json").read_text())
+        losses = [[entry["step"], round(entry["loss"], 4)] for entry in history if "loss" in entry]
+        done = json.loads((folder / "done.json").read_text())
+        stages[stage.name] = {**done, "loss": losses[:: max(len(losses) // points, 1)]}
+    return {"recipe": str(recipe.path), "commit": _commit(), "stages": stages}
+
+
 def _size(shape: list[int]) -> int:
     total = 1
     for side in shape:
@@ -134,9 +148,11 @@ def _stage_row(recipe: Recipe, stage: Any) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """RECIPE REPORT; returns the exit code."""
-    recipe, report = arguments
-    folder = publish(load_recipe(recipe), json.loads(Path(report).read_text()))
+    """RECIPE REPORT [RECORD]; returns the exit code."""
+    recipe = load_recipe(arguments[0])
+    folder = publish(recipe, json.loads(Path(arguments[1]).read_text()))
+    for path in arguments[2:]:
+        write_json(Path(path), run_record(recipe), indent=1)
     sys.stdout.write(f"{folder}\n")
     return 0
 
