@@ -241,7 +241,8 @@ def test_a_prompt_whose_placeholders_are_grown_already(small):
         ({"messages": [{"role": "user", "content": [{"type": "sound"}]}]}, "'sound'"),
         ({"messages": "a", "label_style": "all"}, "label_style 'all'"),
         ({"text": "<|im_start|>user", "label_style": "answers"}, "give messages"),
-        ({"text": "a", "images": FRAMES}, "images are not supported"),
+        ({"text": "a", "images": list(FRAMES)}, "came with 16 images"),
+        ({"text": "a", "audio": FRAMES}, "audio is not supported"),
         ({"text": "a", "padding_side": "top"}, "'top'"),
         ({"text": "a", "videos": FRAMES, "max_length": 40}, "max_length 40"),
         ({"text": "a", "videos": read_video(FRAMES, count=8)}, "count=16"),
@@ -315,7 +316,8 @@ def test_the_auto_class_knows_it_after_importing_the_package_alone(small, tmp_pa
 
 def test_the_public_name(small):
     assert mobile_videogpt.MobileVideoGPTProcessor is MobileVideoGPTProcessor
-    assert small.model_input_names[-2:] == ["image_pixel_values", "video_pixel_values"]
+    pixels = ["image_pixel_values", "video_pixel_values", "still_pixel_values"]
+    assert small.model_input_names[-3:] == pixels
     assert small.decode(small.question_ids("which way?"), skip_special_tokens=True)
 
 

@@ -126,6 +126,7 @@ class MobileVideoGPTConfig(PreTrainedConfig):
     video_token_layout: Literal["released", "paper"] = "released"
 
     video_token_id: int = 151656
+    image_token_id: int = 151655  # placeholder of stills; a tokenizer may lack it until one is used
     pad_token_id: int | None = 151643
     tie_word_embeddings: bool = True
     initializer_range: float = 0.02
@@ -217,6 +218,18 @@ class MobileVideoGPTConfig(PreTrainedConfig):
     def num_visual_tokens(self) -> int:
         return self.num_image_tokens + self.num_video_tokens
 
+    def num_still_tokens(self, branch: str = "image") -> int:
+        """Visual tokens of a single picture that goes through the image or the video branch.
+
+        Raises:
+            ValueError: for another branch.
+        """
+        if branch not in ("image", "video"):
+            raise ValueError(f"still_branch is {branch!r}, but it must be 'image' or 'video'.")
+        pooled = self.image_token_grid if branch == "image" else self.video_token_grid
+        patches = self.image_grid if branch == "image" else self.video_config.grid_size
+        return (pooled if self.projector_type == "etp" else patches) ** 2
+
     @classmethod
     def preset(cls, name: str, **overrides: Any) -> "MobileVideoGPTConfig":
         """Return a fresh configuration by name.
@@ -274,6 +287,7 @@ _MOVING_SHAPES = {
     "image_token_grid": 2,
     "video_token_grid": 3,
     "video_token_id": 5,
+    "image_token_id": 189,
     "pad_token_id": 0,
 }
 

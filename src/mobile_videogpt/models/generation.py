@@ -1,6 +1,6 @@
-"""What transformers' ``generate`` must know about videos: encode once, show once.
+"""What transformers' ``generate`` must know about videos and stills: encode once, show once.
 
-However many beams, samples or steps follow, a video is encoded once; its tokens are handed to the
+However many beams, samples or steps follow, each is encoded once; their tokens are handed to the
 model where their placeholders are processed, and to nothing else.
 """
 
@@ -19,6 +19,7 @@ VISUAL_INPUTS = (
     "video_features",
     "visual_embeds",
 )
+STILL_INPUTS = {"still_pixel_values": None, "still_branch": "image", "still_embeds": None}
 
 
 class VideoGenerationMixin(GenerationMixin):
@@ -31,6 +32,9 @@ class VideoGenerationMixin(GenerationMixin):
         visual_embeds = self._visual_embeds(**visual)
         if visual_embeds is not None:
             kwargs["visual_embeds"] = visual_embeds
+        still_embeds = self._still_embeds(*(kwargs.pop(k, v) for k, v in STILL_INPUTS.items()))
+        if still_embeds is not None:
+            kwargs["still_embeds"] = still_embeds
         return super().generate(inputs, *args, **kwargs)
 
     def prepare_inputs_for_generation(
@@ -49,15 +53,21 @@ class VideoGenerationMixin(GenerationMixin):
             is_first_iteration=is_first_iteration,
             **kwargs,
         )
-        if model_inputs.get("visual_embeds") is not None:
-            processed = model_inputs.get("input_ids")
-            is_decoding_step = not is_first_iteration and kwargs.get("use_cache", True)
-            # A cache handed to generate may hold the whole visual prefix already.
-            if is_decoding_step or (
-                processed is not None and not (processed == self.config.video_token_id).any()
-            ):
-                model_inputs["visual_embeds"] = None
+        for name, token_id in self._placeholders().items():
+            if model_inputs.get(name) is not None:
+                processed = model_inputs.get("input_ids")
+                is_decoding_step = not is_first_iteration and kwargs.get("use_cache", True)
+                # A cache handed to generate may hold the whole visual prefix already.
+                if is_decoding_step or (
+                    processed is not None and not (processed == token_id).any()
+                ):
+                    model_inputs[name] = None
         return model_inputs
+
+    def _placeholders(self) -> dict[str, int]:
+        """Name of each kind of visual tokens -> its placeholder."""
+        config = self.config
+        return {"visual_embeds": config.video_token_id, "still_embeds": config.image_token_id}
 
     def _expand_inputs_for_generation(
         self,
@@ -66,21 +76,22 @@ class VideoGenerationMixin(GenerationMixin):
         input_ids: Tensor | None = None,
         **model_kwargs: Any,
     ) -> tuple[Tensor, dict[str, Any]]:
-        """Repeat every row for beams or samples; a row may own no video or several."""
-        visual_embeds = model_kwargs.pop("visual_embeds", None)
-        if visual_embeds is not None and expand_size > 1:
-            placeholders = (input_ids == self.config.video_token_id).sum(1)
-            counts = (placeholders // visual_embeds.shape[1]).tolist()
-            order = _repeat_rows(counts, expand_size)
-            visual_embeds = visual_embeds[torch.tensor(order, device=visual_embeds.device)]
+        """Repeat every row for beams or samples; a row may own no video or still, or several."""
+        visual = {}
+        for name, token_id in self._placeholders().items():
+            embeds = model_kwargs.pop(name, None)
+            if embeds is not None and expand_size > 1:
+                counts = ((input_ids == token_id).sum(1) // embeds.shape[1]).tolist()
+                order = _repeat_rows(counts, expand_size)
+                embeds = embeds[torch.tensor(order, device=embeds.device)]
+            visual[name] = embeds
         input_ids, model_kwargs = super()._expand_inputs_for_generation(
             expand_size=expand_size,
             is_encoder_decoder=is_encoder_decoder,
             input_ids=input_ids,
             **model_kwargs,
         )
-        if visual_embeds is not None:
-            model_kwargs["visual_embeds"] = visual_embeds
+        model_kwargs.update({k: v for k, v in visual.items() if v is not None})
         return input_ids, model_kwargs
 
 

@@ -27,6 +27,7 @@ from transformers.utils import ModelOutput
 from ..config import MobileVideoGPTConfig, VideoMambaConfig
 from .frame_selection import score_frames, select_frames, uniform_frames
 from .generation import VideoGenerationMixin
+from .placeholders import place_tokens, touch, trains
 from .projector import build_projector, pool_grid
 from .videomamba import VideoMambaModel
 
@@ -104,11 +105,12 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, VideoGenerationMix
         encoder = self.image_encoder
         pixels = image_pixel_values.flatten(0, 1)  # (B * T, 3, H, W)
         pixels = pixels.to(encoder.embeddings.patch_embedding.weight.dtype)
-        hidden = encoder.pre_layrnorm(encoder.embeddings(pixels))  # (B * T, 1 + N, D)
-        # Layers after the chosen one are not run; hidden state 0 is the input of the first layer.
-        depth = range(len(encoder.encoder.layers) + 1)[self.config.image_feature_layer]
-        for layer in encoder.encoder.layers[:depth]:
-            hidden = layer(hidden, None)
+        with torch.set_grad_enabled(trains(encoder)):
+            hidden = encoder.pre_layrnorm(encoder.embeddings(pixels))  # (B * T, 1 + N, D)
+            # Layers after the chosen one are not run; hidden state 0 is the first layer's input.
+            depth = range(len(encoder.encoder.layers) + 1)[self.config.image_feature_layer]
+            for layer in encoder.encoder.layers[:depth]:
+                hidden = layer(hidden, None)
         return hidden[:, 1:].unflatten(0, image_pixel_values.shape[:2])  # (B, T, N, D)
 
     @torch.no_grad()
@@ -150,7 +152,8 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, VideoGenerationMix
         Returns:
             (B, K, N, D) without the class token.
         """
-        hidden = self.video_encoder(video_pixel_values).last_hidden_state  # (B, 1 + K * N, D)
+        with torch.set_grad_enabled(trains(self.video_encoder)):
+            hidden = self.video_encoder(video_pixel_values).last_hidden_state  # (B, 1 + K * N, D)
         return hidden[:, 1:].unflatten(1, (video_pixel_values.shape[1], -1))
 
     def project_features(self, image_features: Tensor, video_features: Tensor) -> Tensor:
@@ -204,6 +207,25 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, VideoGenerationMix
             video_features=video_features,
         )
 
+    def encode_stills(self, still_pixel_values: Tensor, branch: str = "image") -> Tensor:
+        """Turn single pictures into visual tokens.
+
+        Args:
+            still_pixel_values: (M, 3, H, W), normalised for the branch's encoder.
+            branch: ``"image"`` goes through the image encoder and its projector, ``"video"``
+                through the video encoder, as a clip of one frame, and the video projector. The
+                warm-up stages of both projectors are made of stills.
+
+        Returns:
+            (M, V, E) with ``config.num_still_tokens(branch)`` tokens each. The video tokens are
+            pooled once, in space: there is no chunk to view as a grid.
+        """
+        self.config.num_still_tokens(branch)  # names an unknown branch
+        pixels = still_pixel_values.unsqueeze(1)  # (M, 1, 3, H, W)
+        if branch == "image":
+            return self._project(self.image_projector, self.encode_images(pixels))
+        return self._project(self.video_projector, self.encode_video_frames(pixels))
+
     def _check_frames(self, image_pixel_values: Tensor, video_pixel_values: Tensor) -> None:
         wanted = self.config.num_frames
         for name, pixels in (
@@ -231,6 +253,9 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, VideoGenerationMix
         image_features: Tensor | None = None,
         video_features: Tensor | None = None,
         visual_embeds: Tensor | None = None,
+        still_pixel_values: Tensor | None = None,
+        still_branch: str = "image",
+        still_embeds: Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
         **kwargs: Any,
@@ -238,8 +263,8 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, VideoGenerationMix
         """Run the language model over text and visual tokens.
 
         The videos come in one of three forms, in the order in which their placeholders stand in the
-        batch: pixels, both encoders' features, or finished visual tokens. A row without
-        placeholders is text only.
+        batch: pixels, both encoders' features, or finished visual tokens. Stills have placeholders
+        of their own. A row without placeholders is text only.
 
         Args:
             input_ids: (B, L), with ``config.num_visual_tokens`` times ``config.video_token_id`` per
@@ -255,23 +280,42 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, VideoGenerationMix
             image_features: (videos, T, N, D), from ``encode_images``.
             video_features: (videos, K, N, D), from ``encode_video_frames``.
             visual_embeds: (videos, V, E), from ``encode_video`` or ``project_features``.
+            still_pixel_values: (stills, 3, H, W).
+            still_branch: which branch they take, see ``encode_stills``.
+            still_embeds: (stills, V, E) instead, from ``encode_stills``.
             use_cache: return ``past_key_values``.
             logits_to_keep: compute logits for the last so many positions only (0: all), or for
-                these indices. **kwargs: passed on to the language model.
+                these indices.
+            **kwargs: passed on to the language model.
 
         Raises:
             ValueError: if placeholders and visual tokens differ in number, or only one pixel tensor
                 is given.
         """
+        projected = visual_embeds is None and still_embeds is None
         visual_embeds = self._visual_embeds(
             image_pixel_values, video_pixel_values, image_features, video_features, visual_embeds
         )
+        still_embeds = self._still_embeds(still_pixel_values, still_branch, still_embeds)
         if inputs_embeds is None and input_ids is not None:
             inputs_embeds = self.get_input_embeddings()(input_ids)
             # Past the prefill a placeholder is a token like any other: one that the model wrote.
             if visual_embeds is not None or not _is_continuing(input_ids, past_key_values):
                 inputs_embeds = self._place_visual_tokens(input_ids, inputs_embeds, visual_embeds)
-        elif visual_embeds is not None:
+            if still_embeds is not None or not _is_continuing(input_ids, past_key_values):
+                inputs_embeds = place_tokens(
+                    inputs_embeds,
+                    input_ids,
+                    self.config.image_token_id,
+                    still_embeds,
+                    "still",
+                    self.config.num_still_tokens(still_branch),
+                )
+            if self.training and projected and torch.is_grad_enabled():
+                has_stills = "" if still_embeds is None else still_branch
+                idle = self._idle_projectors(visual_embeds is not None, has_stills)
+                inputs_embeds = touch(inputs_embeds, idle)
+        elif visual_embeds is not None or still_embeds is not None:
             raise ValueError(
                 "Visual inputs need input_ids to find their placeholders; give input_ids instead "
                 "of inputs_embeds."
@@ -315,20 +359,27 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, VideoGenerationMix
     def _place_visual_tokens(
         self, input_ids: Tensor, inputs_embeds: Tensor, visual_embeds: Tensor | None
     ) -> Tensor:
-        """Scatter the visual tokens to the placeholders, in order."""
-        placeholders = input_ids == self.config.video_token_id  # (B, L)
-        num_placeholders = int(placeholders.sum())
-        num_tokens = 0 if visual_embeds is None else visual_embeds.shape[:-1].numel()
-        if num_placeholders != num_tokens:
-            token, needed = self.config.video_token_id, self.config.num_visual_tokens
-            raise ValueError(
-                f"The prompt holds {num_placeholders} video placeholders (id {token}), but "
-                f"{num_tokens} visual tokens were given; each video needs {needed} of both."
-            )
-        if visual_embeds is None:
-            return inputs_embeds
-        visual_embeds = visual_embeds.to(inputs_embeds.device, inputs_embeds.dtype)
-        return inputs_embeds.masked_scatter(placeholders.unsqueeze(-1), visual_embeds)
+        """Scatter the videos' tokens to their placeholders, in order."""
+        config = self.config
+        each = config.num_visual_tokens
+        return place_tokens(
+            inputs_embeds, input_ids, config.video_token_id, visual_embeds, "video", each
+        )
+
+    def _still_embeds(
+        self, pixel_values: Tensor | None, branch: str, embeds: Tensor | None
+    ) -> Tensor | None:
+        """Return the stills' tokens (stills, V, E) from whichever form was given, or None."""
+        if embeds is not None or pixel_values is None or pixel_values.shape[0] == 0:
+            return embeds
+        return self.encode_stills(pixel_values, branch)
+
+    def _idle_projectors(self, has_videos: bool, still_branch: str) -> list[nn.Module]:
+        """Return the projectors that a batch leaves out."""
+        if has_videos:  # a video takes both
+            return []
+        projectors = {"image": self.image_projector, "video": self.video_projector}
+        return [module for branch, module in projectors.items() if branch != still_branch]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

@@ -17,17 +17,19 @@ from mobile_videogpt.processor.prompt import (
     IGNORED,
     OPEN_TURN,
     LabelStyle,
+    Placeholder,
     PromptEncoder,
     chatml_template,
     token_id,
 )
-from mobile_videogpt.processor.videos import fill_in, flat_videos
+from mobile_videogpt.processor.videos import fill_in, flat_stills, flat_videos
 from mobile_videogpt.video.source import VideoClip, read_video
 from mobile_videogpt.video.transforms import image_pixels, video_pixels
 
 SYSTEM_PROMPT = "You are a helpful assistant."
+STILL_TOKEN = "<|image_pad|>"
 # Keywords that transformers' own callers pass along and that change nothing here.
-_HARMLESS = {"padding", "add_special_tokens", "do_sample_frames", "images", "audio"}
+_HARMLESS = {"padding", "add_special_tokens", "do_sample_frames", "audio"}
 
 
 class MobileVideoGPTProcessor(ProcessorMixin):
@@ -42,6 +44,8 @@ class MobileVideoGPTProcessor(ProcessorMixin):
         video_options: keywords of `video_pixels`: size, mean, std, interpolation.
         video_token: the placeholder.
         system_prompt: put in front of conversations without one.
+        still_token: the placeholder of single pictures; only they need it to exist.
+        num_still_tokens: placeholders per still in the image and in the video branch.
     """
 
     def __init__(
@@ -54,14 +58,19 @@ class MobileVideoGPTProcessor(ProcessorMixin):
         video_options: dict[str, Any] | None = None,
         video_token: str = "<|video_pad|>",
         system_prompt: str = SYSTEM_PROMPT,
+        still_token: str = STILL_TOKEN,
+        num_still_tokens: dict[str, int] | None = None,
     ) -> None:
         video_token_id = token_id(tokenizer, video_token)
         if video_token_id is None:
             raise ValueError(
                 f"the tokenizer does not know {video_token!r}: use Qwen2.5's, or add the token."
             )
+        still_token_id = token_id(tokenizer, still_token)
+        has_stills = still_token if still_token_id is not None else None
         super().__init__(
-            tokenizer, chat_template=chat_template or chatml_template(system_prompt, video_token)
+            tokenizer,
+            chat_template=chat_template or chatml_template(system_prompt, video_token, has_stills),
         )
         self.num_frames = num_frames
         self.num_visual_tokens = num_visual_tokens
@@ -70,6 +79,9 @@ class MobileVideoGPTProcessor(ProcessorMixin):
         self.video_token = video_token
         self.video_token_id = video_token_id
         self.system_prompt = system_prompt
+        self.still_token = still_token
+        self.still_token_id = still_token_id
+        self.num_still_tokens = dict(num_still_tokens or {"image": 144, "video": 49})
 
     @classmethod
     def from_config(
@@ -93,6 +105,8 @@ class MobileVideoGPTProcessor(ProcessorMixin):
             image_options=_options(config, "image", ("mean", "std", "interpolation", "resize")),
             video_options=_options(config, "video", ("mean", "std", "interpolation")),
             video_token=video_token,
+            still_token=tokenizer.convert_ids_to_tokens(config.image_token_id) or STILL_TOKEN,
+            num_still_tokens={b: config.num_still_tokens(b) for b in ("image", "video")},
         )
 
     def __call__(
@@ -100,7 +114,9 @@ class MobileVideoGPTProcessor(ProcessorMixin):
         text: str | Sequence[str] | None = None,
         videos: Any = None,
         messages: Any = None,
+        images: Any = None,
         *,
+        still_branch: str = "image",
         label_style: LabelStyle | None = None,
         add_generation_prompt: bool | None = None,
         padding_side: str | None = None,
@@ -116,7 +132,9 @@ class MobileVideoGPTProcessor(ProcessorMixin):
             videos: one video or a list of them, in the order of their placeholders; each is what
                 `read_video` takes, or a `VideoClip`.
             messages: instead of text, one conversation or a list of them; their content may hold
-                the videos.
+                the videos and stills.
+            images: single pictures, likewise; each is anything that `read_video` takes.
+            still_branch: which encoder and projector they are for, "image" or "video".
             label_style: add ``labels``, of "answers" only or as "released".
             add_generation_prompt: end conversations in an open assistant turn; by default if no
                 labels are asked for and the last message is not the assistant's.
@@ -126,34 +144,52 @@ class MobileVideoGPTProcessor(ProcessorMixin):
 
         Returns:
             ``input_ids`` and ``attention_mask`` (B, L); with videos ``image_pixel_values``
-            (V, T, 3, H, W) and ``video_pixel_values`` (V, T, 3, h, w); ``labels`` if asked for.
+            (V, T, 3, H, W) and ``video_pixel_values`` (V, T, 3, h, w); with stills
+            ``still_pixel_values`` (M, 3, H, W); ``labels`` if asked for.
 
         Raises:
             ValueError: if placeholders and videos do not match, or the input makes no sense.
         """
         _check_others(others)
-        conversations = self._conversations(text, videos, messages)
+        given = (flat_videos(videos), flat_stills(images))
+        prompt = self.prompt_encoder(still_branch)
+        conversations = self._conversations(text, given, messages)
         if conversations is None:
             texts = [text] if isinstance(text, str) else list(text or [])
-            rows = [self.prompt.encode_text(prompt) for prompt in texts]
-            labels, sources = None, flat_videos(videos)
+            rows = [prompt.encode_text(item) for item in texts]
+            labels, (sources, pictures) = None, given
             if label_style is not None:
                 raise ValueError("labels need to know who speaks: give messages instead of text.")
         else:
-            rows, labels = self._encode_all(conversations, label_style, add_generation_prompt)
-            sources = fill_in(conversations, flat_videos(videos))
-        self._check_number(rows, len(sources))
+            rows, labels = _encode_all(prompt, conversations, label_style, add_generation_prompt)
+            sources = fill_in(conversations, given[0])
+            pictures = fill_in(conversations, given[1], "stills")
+        self._check_number(rows, "videos", self.video_token_id, self.num_visual_tokens, sources)
+        each = self.num_still_tokens[still_branch]
+        self._check_number(rows, "images", self.still_token_id, each, pictures)
         side = padding_side or ("left" if labels is None else "right")
         data: dict[str, Any] = self._pad(rows, labels, max_length, side)
         if sources:
             data |= self._pixel_batch(sources)
+        if pictures:
+            data["still_pixel_values"] = self.still_pixels(pictures, still_branch)
         return BatchFeature(data, tensor_type=return_tensors)
 
     @property
     def prompt(self) -> PromptEncoder:
         """Turns messages into ids with the present tokenizer and settings."""
+        return self.prompt_encoder()
+
+    def prompt_encoder(self, still_branch: str = "image") -> PromptEncoder:
+        """The same for stills of either branch."""
+        if still_branch not in self.num_still_tokens:
+            raise ValueError(f"still_branch {still_branch!r} is unknown: use image or video.")
+        video = Placeholder(self.video_token, self.video_token_id, self.num_visual_tokens)
+        if self.still_token_id is None:
+            return PromptEncoder(self.tokenizer, video)
+        number = self.num_still_tokens[still_branch]
         return PromptEncoder(
-            self.tokenizer, self.video_token, self.video_token_id, self.num_visual_tokens
+            self.tokenizer, video, Placeholder(self.still_token, self.still_token_id, number)
         )
 
     def pixels(self, frames: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -168,6 +204,21 @@ class MobileVideoGPTProcessor(ProcessorMixin):
         image = image_pixels(frames, **self.image_options)
         video = video_pixels(frames, **self.video_options)
         return image[None], video[None]
+
+    def still_pixels(self, pictures: Sequence[Any], branch: str = "image") -> torch.Tensor:
+        """One encoder's input of single pictures.
+
+        Args:
+            pictures: M of anything that `read_video` takes; its first frame counts.
+            branch: "image" or "video".
+
+        Returns:
+            float32 (M, 3, H, W).
+        """
+        frames = [_first_frame(picture) for picture in pictures]
+        if branch == "video":
+            return video_pixels(frames, **self.video_options)
+        return image_pixels(frames, **self.image_options)
 
     def prefix_ids(self, *, system: str | None = None) -> list[int]:
         """The prompt up to and with the visual placeholders: the same for every question.
@@ -188,8 +239,11 @@ class MobileVideoGPTProcessor(ProcessorMixin):
             history: earlier (question, answer) pairs about the same video, oldest first.
         """
         said = [*(text for pair in history for text in pair), question]
-        if any(self.video_token in text for text in said):
-            raise ValueError(f"{self.video_token} stands for the video: leave it out of the text.")
+        for token in self._media_tokens():
+            if any(token in text for text in said):
+                raise ValueError(
+                    f"{token} stands for a video or a still: leave it out of the text."
+                )
         messages = [
             Message("assistant" if turn % 2 else "user", text) for turn, text in enumerate(said)
         ]
@@ -200,54 +254,47 @@ class MobileVideoGPTProcessor(ProcessorMixin):
 
     @property
     def model_input_names(self) -> list[str]:
-        return [*self.tokenizer.model_input_names, "image_pixel_values", "video_pixel_values"]
+        pixels = ("image_pixel_values", "video_pixel_values", "still_pixel_values")
+        return [*self.tokenizer.model_input_names, *pixels]
 
-    def _conversations(self, text: Any, videos: Any, messages: Any) -> list[list[Message]] | None:
+    def _media_tokens(self) -> list[str]:
+        """The placeholders that this tokenizer knows."""
+        return [self.video_token] + [self.still_token] * (self.still_token_id is not None)
+
+    def _conversations(
+        self, text: Any, given: tuple[list[Any], list[Any]], messages: Any
+    ) -> list[list[Message]] | None:
         """Conversations to encode, or None if ``text`` holds finished prompts."""
         if (text is None) == (messages is None):
             raise ValueError("give either text or messages.")
         if messages is None:
             texts = [text] if isinstance(text, str) else list(text)
-            if any("<|im_start|>" in item or self.video_token in item for item in texts):
+            marks = ["<|im_start|>", *self._media_tokens()]
+            if any(mark in item for item in texts for mark in marks):
                 return None
-            number = len(flat_videos(videos))
-            if number not in (0, len(texts)):
-                raise ValueError(
-                    f"{len(texts)} questions came with {number} videos: give one video for each."
-                )
-            clips = (None,) if number else ()
+            for kind, media in zip(("video", "image"), given, strict=True):
+                if len(media) not in (0, len(texts)):
+                    raise ValueError(
+                        f"{len(texts)} questions came with {len(media)} {kind}s: give one {kind} "
+                        "for each."
+                    )
+            clips, stills = ((None,) if media else () for media in given)
             system = Message("system", self.system_prompt)
-            return [[system, Message("user", item, clips)] for item in texts]
+            return [[system, Message("user", item, clips, stills)] for item in texts]
         batch = [messages] if is_one_conversation(messages) else list(messages)
         if not batch:
             raise ValueError("messages is empty: give at least one conversation.")
-        return [read_messages(item, self.video_token, self.system_prompt) for item in batch]
+        tokens = {"video_token": self.video_token, "still_token": self.still_token}
+        return [read_messages(item, system_prompt=self.system_prompt, **tokens) for item in batch]
 
-    def _encode_all(
-        self,
-        conversations: list[list[Message]],
-        label_style: LabelStyle | None,
-        add_generation_prompt: bool | None,
-    ) -> tuple[list[list[int]], list[list[int]] | None]:
-        prompt = self.prompt
-        if label_style is not None:
-            pairs = [prompt.encode_with_labels(item, label_style) for item in conversations]
-            return [ids for ids, _ in pairs], [labels for _, labels in pairs]
-        rows = []
-        for item in conversations:
-            is_open = add_generation_prompt
-            if is_open is None:
-                is_open = item[-1].role != "assistant"
-            rows.append(prompt.encode(item, open_turn=is_open))
-        return rows, None
-
-    def _check_number(self, rows: list[list[int]], num_videos: int) -> None:
-        placeholders = sum(row.count(self.video_token_id) for row in rows)
-        if placeholders != num_videos * self.num_visual_tokens:
-            wanted = placeholders / self.num_visual_tokens
+    def _check_number(
+        self, rows: list[list[int]], kind: str, token_id: int | None, each: int, media: list[Any]
+    ) -> None:
+        placeholders = sum(row.count(token_id) for row in rows) if token_id is not None else 0
+        if placeholders != len(media) * each:
             raise ValueError(
-                f"the text has placeholders for {wanted:g} videos, but {num_videos} were given: "
-                "give one video per placeholder."
+                f"the text has placeholders for {placeholders / each:g} {kind}, but {len(media)} "
+                f"were given: give one of the {kind} per placeholder."
             )
 
     def _pad(
@@ -261,10 +308,11 @@ class MobileVideoGPTProcessor(ProcessorMixin):
             raise ValueError(f"padding_side {side!r} is unknown: use left or right.")
         length = max(len(row) for row in rows)
         if max_length is not None and length > max_length:
-            if any(self.video_token_id in row[max_length:] for row in rows):
+            media = {self.video_token_id, self.still_token_id}
+            if any(media.intersection(row[max_length:]) for row in rows):
                 raise ValueError(
-                    f"max_length {max_length} would cut into a video's {self.num_visual_tokens} "
-                    "placeholders: raise it."
+                    f"max_length {max_length} would cut into the placeholders of a video "
+                    f"({self.num_visual_tokens}) or a still: raise it."
                 )
             length = max_length
         pad_id = self.tokenizer.pad_token_id
@@ -296,6 +344,30 @@ class MobileVideoGPTProcessor(ProcessorMixin):
         return clip.frames
 
 
+def _encode_all(
+    prompt: PromptEncoder,
+    conversations: list[list[Message]],
+    label_style: LabelStyle | None,
+    add_generation_prompt: bool | None,
+) -> tuple[list[list[int]], list[list[int]] | None]:
+    """Token ids and, if asked for, labels of every conversation."""
+    if label_style is not None:
+        pairs = [prompt.encode_with_labels(item, label_style) for item in conversations]
+        return [ids for ids, _ in pairs], [labels for _, labels in pairs]
+    rows = []
+    for item in conversations:
+        is_open = add_generation_prompt
+        if is_open is None:
+            is_open = item[-1].role != "assistant"
+        rows.append(prompt.encode(item, open_turn=is_open))
+    return rows, None
+
+
+def _first_frame(picture: Any) -> np.ndarray:
+    clip = picture if isinstance(picture, VideoClip) else read_video(picture, count=1)
+    return clip.frames[0]
+
+
 def _options(config: MobileVideoGPTConfig, encoder: str, names: Sequence[str]) -> dict[str, Any]:
     """One encoder's preprocessing as keywords: its size, and ``names`` of the configuration."""
     options = {name: getattr(config, f"{encoder}_{name}") for name in names}
@@ -312,8 +384,8 @@ def _check_others(others: Mapping[str, Any]) -> None:
     for name, value in others.items():
         if name not in _HARMLESS:
             raise TypeError(f"MobileVideoGPTProcessor takes no argument {name!r}.")
-        if name in ("images", "audio") and value is not None:
-            raise ValueError(f"{name} are not supported: give a picture as a video of one frame.")
+        if name == "audio" and value is not None:
+            raise ValueError("audio is not supported: leave it out.")
 
 
 AutoProcessor.register(MobileVideoGPTConfig, MobileVideoGPTProcessor, exist_ok=True)

@@ -2,13 +2,15 @@
 
 A user turn with a video reads ``<|im_start|>user``, newline, N times ``<|video_pad|>``, newline,
 question, ``<|im_end|>``, newline: the released prompt, with N placeholders in place of its run of
-sixteen.  Text is split at the placeholders and every piece is encoded by itself, as released, so
-that the tokens around a video never depend on it.
+sixteen.  A still has a placeholder of its own, ``<|image_pad|>``, in the same place.  Text is split
+at the placeholders and every piece is encoded by itself, as released, so that the tokens around a
+video never depend on it.
 """
 
 import json
+import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
@@ -34,16 +36,32 @@ _TRAINED_EVERYWHERE = (
 )
 
 
-def chatml_template(system_prompt: str, video_token: str) -> str:
+class Placeholder(NamedTuple):
+    """The token that stands for one kind of medium, and how many a medium needs."""
+
+    token: str
+    token_id: int
+    number: int
+
+
+def chatml_template(system_prompt: str, video_token: str, still_token: str | None = None) -> str:
     """The same prompt as a Jinja template, for servers and pipelines that render it themselves."""
     video = json.dumps(video_token + "\n")
+    stills = (
+        "{%- for item in message['content'] if item['type'] == 'image' %}{{- "
+        + json.dumps(still_token + "\n")
+        + " }}{%- endfor %}"
+        if still_token
+        else ""
+    )
     turn = (
         "{{- '<|im_start|>' + message['role'] + '\\n' }}"
         "{%- if message['content'] is string %}{{- message['content'] }}"
         "{%- else %}"
         "{%- for item in message['content'] if item['type'] == 'video' %}{{- " + video + " }}"
         "{%- endfor %}"
-        "{%- for item in message['content'] if item['type'] == 'text' %}{{- item['text'] }}"
+        + stills
+        + "{%- for item in message['content'] if item['type'] == 'text' %}{{- item['text'] }}"
         "{%- endfor %}"
         "{%- endif %}"
         "{{- '<|im_end|>\\n' }}"
@@ -58,35 +76,46 @@ def chatml_template(system_prompt: str, video_token: str) -> str:
 
 
 class PromptEncoder:
-    """ChatML for one tokenizer and one number of visual tokens per video."""
+    """ChatML for one tokenizer and one number of visual tokens per video and per still."""
 
     def __init__(
         self,
         tokenizer: PreTrainedTokenizerBase,
-        video_token: str,
-        video_token_id: int,
-        num_visual_tokens: int,
+        video: Placeholder,
+        still: Placeholder | None = None,
     ) -> None:
         self._tokenizer = tokenizer
-        self._video_token = video_token
-        self._video_token_id = video_token_id
-        self._num_visual_tokens = num_visual_tokens
+        self._video = video
+        self._still = still
+        self._kinds = {kind.token: kind for kind in (video, still) if kind}
 
     def render(self, message: Message) -> str:
-        """One turn as text, one placeholder per video."""
-        videos = (self._video_token + "\n") * len(message.videos)
-        return f"<|im_start|>{message.role}\n{videos}{message.text}<|im_end|>\n"
+        """One turn as text, one placeholder per video and per still.
+
+        Raises:
+            ValueError: if there is a still, and the tokenizer has no placeholder for it.
+        """
+        media = (self._video.token + "\n") * len(message.videos)
+        if message.stills:
+            if self._still is None:
+                raise ValueError(
+                    "the tokenizer has no placeholder for stills (<|image_pad|>): add the token, "
+                    "or give the picture as a video."
+                )
+            media += (self._still.token + "\n") * len(message.stills)
+        return f"<|im_start|>{message.role}\n{media}{message.text}<|im_end|>\n"
 
     def encode_text(self, text: str) -> list[int]:
         """Token ids of rendered text, every placeholder grown to one per visual token.
 
-        A run of exactly as many placeholders as a video has visual tokens counts as grown already.
+        A run of exactly as many placeholders as a medium has visual tokens counts as grown already.
         """
-        grown = self._video_token * self._num_visual_tokens
-        pieces = text.replace(grown, self._video_token).split(self._video_token)
-        ids = self.encode_piece(pieces[0])
-        for piece in pieces[1:]:
-            ids += [self._video_token_id] * self._num_visual_tokens + self.encode_piece(piece)
+        for kind in self._kinds.values():
+            text = text.replace(kind.token * kind.number, kind.token)
+        ids: list[int] = []
+        for piece in re.split(f"({'|'.join(map(re.escape, self._kinds))})", text):
+            kind_of = self._kinds.get(piece)
+            ids += [kind_of.token_id] * kind_of.number if kind_of else self.encode_piece(piece)
         return ids
 
     def encode_piece(self, text: str) -> list[int]:
@@ -118,7 +147,7 @@ class PromptEncoder:
     def _turn_labels(self, turn: list[int], is_answer: bool, style: LabelStyle) -> list[int]:
         if style == "released":
             learned = set(turn) if is_answer else self._trained_everywhere()
-            learned.discard(self._video_token_id)
+            learned -= {kind.token_id for kind in self._kinds.values()}
             return [token if token in learned else IGNORED for token in turn]
         if style != "answers":
             raise ValueError(f"label_style {style!r} is unknown: use answers or released.")

@@ -1,4 +1,4 @@
-"""Which videos belong to a batch, in the order of their placeholders."""
+"""Which videos and stills belong to a batch, in the order of their placeholders."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +12,20 @@ from mobile_videogpt.processor.messages import Message
 from mobile_videogpt.video.source import VideoClip
 
 
-def fill_in(conversations: list[list[Message]], given: list[Any]) -> list[Any]:
-    """Videos in the order of their placeholders: those in the messages, the rest from ``given``."""
+def fill_in(
+    conversations: list[list[Message]], given: list[Any], kind: str = "videos"
+) -> list[Any]:
+    """Media in the order of their placeholders: those in the messages, the rest from ``given``.
+
+    ``kind`` is "videos" or "stills".
+    """
     waiting = iter(given)
-    named = [video for item in conversations for message in item for video in message.videos]
+    named = [
+        medium for item in conversations for message in item for medium in getattr(message, kind)
+    ]
     missing = object()
-    filled = [next(waiting, missing) if video is None else video for video in named]
-    return [video for video in filled if video is not missing] + list(waiting)
+    filled = [next(waiting, missing) if medium is None else medium for medium in named]
+    return [medium for medium in filled if medium is not missing] + list(waiting)
 
 
 def flat_videos(videos: Any) -> list[Any]:
@@ -28,6 +35,16 @@ def flat_videos(videos: Any) -> list[Any]:
     if _is_one_video(videos):
         return [videos]
     return [video for item in videos for video in flat_videos(item)]
+
+
+def flat_stills(images: Any) -> list[Any]:
+    """``images`` as a flat list of single pictures."""
+    if images is None:
+        return []
+    is_array = isinstance(images, np.ndarray | torch.Tensor)
+    if images.ndim <= 3 if is_array else not isinstance(images, list | tuple):
+        return [images]
+    return [still for item in images for still in flat_stills(item)]
 
 
 def _is_one_video(item: Any) -> bool:

@@ -27,6 +27,7 @@ WORDS = tuple(
     who will with without would yellow yes you zero
     """.split()
 )
+STILL_TOKEN = "<|image_pad|>"  # last, so that checkpoints from before it keep their ids
 _SPELLINGS = {"colour": "color", "colours": "color", "colors": "color", "biggest": "large"}
 _CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}"
@@ -51,7 +52,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     )
     from transformers import PreTrainedTokenizerFast
 
-    order = (*SPECIAL_TOKENS, *LETTER_TOKENS, *WORDS)
+    order = (*SPECIAL_TOKENS, *LETTER_TOKENS, *WORDS, STILL_TOKEN)
     vocabulary = {token: index for index, token in enumerate(order)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     replacements = [normalizers.Replace(Regex(rf"\b{a}\b"), b) for a, b in _SPELLINGS.items()]
@@ -67,7 +68,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
         unk_token="<unk>",
-        additional_special_tokens=["<|im_start|>", "<|video_pad|>"],
+        additional_special_tokens=["<|im_start|>", "<|video_pad|>", STILL_TOKEN],
         chat_template=_CHAT_TEMPLATE,
         model_max_length=4096,
         clean_up_tokenization_spaces=False,
