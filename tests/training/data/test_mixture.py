@@ -1,6 +1,7 @@
 """Mixtures: how many of what, in which order, and what their YAML may say."""
 
 import json
+import math
 import pickle
 from collections import Counter
 from pathlib import Path
@@ -105,7 +106,7 @@ def test_lengths_are_those_of_the_places_of_the_epoch(tmp_path):
     mixed = mixture(tmp_path, ["a.json"])
     for epoch in (0, 1):
         texts = [
-            sum(len(turn.text) for turn in mixed.record(position).turns) // 4
+            sum(math.ceil(len(turn.text) / 4) for turn in mixed.record(position).turns)
             for position in range(epoch * 9, epoch * 9 + 9)
         ]
         assert mixed.lengths(epoch) == texts

@@ -28,9 +28,7 @@ import numpy as np
 from .annotations import scan_annotations
 from .mixture_file import MixtureConfig, SourceConfig, is_mixture_file, read_mixture_config
 from .records import DataError, EntryError, Record, RecordStore, Turn
-
-# Text of every common language comes near this many characters a token with Qwen's vocabulary.
-_CHARACTERS_PER_TOKEN = 4
+from .text_checks import text_tokens
 
 
 class Source:
@@ -42,13 +40,13 @@ class Source:
 
         def counted() -> Iterable[Record]:
             for record in records:
-                texts.append(sum(len(turn.text) for turn in record.turns))
+                texts.append(sum(text_tokens(turn.text) for turn in record.turns))
                 videos.append(sum(media.kind == "video" for media in record.media))
                 images.append(len(record.media) - videos[-1])
                 yield record
 
         self.records = RecordStore(counted())
-        self.characters = np.asarray(texts, dtype=np.int64)
+        self.text_tokens = np.asarray(texts, dtype=np.int64)
         self.videos = np.asarray(videos, dtype=np.int64)
         self.images = np.asarray(images, dtype=np.int64)
 
@@ -108,9 +106,7 @@ class Mixture:
     ) -> list[int]:
         """About how many tokens stand at each place of an epoch, for grouping by length."""
         per_source = [
-            source.characters // _CHARACTERS_PER_TOKEN
-            + source.videos * tokens_per_video
-            + source.images * tokens_per_image
+            source.text_tokens + source.videos * tokens_per_video + source.images * tokens_per_image
             for source in self.sources
         ]
         return [int(per_source[source][index]) for source, index in self._order(epoch)]
