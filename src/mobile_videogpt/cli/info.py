@@ -1,4 +1,4 @@
-"""`mobile-videogpt info`: what a model is made of, and how many tokens a video becomes."""
+"""`mobile-videogpt info`: what a model is made of, and what training it would take."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from mobile_videogpt.cli.arguments import DEFAULT_MODEL, quiet_libraries
 from mobile_videogpt.cli.output import answer_json, table
+from mobile_videogpt.cli.training_estimate import (
+    add_training_arguments,
+    estimate_training,
+    measure_training,
+    training_rows,
+)
 
 if TYPE_CHECKING:
     from mobile_videogpt.config import MobileVideoGPTConfig
-
-PARTS = (
-    "image_encoder",
-    "video_encoder",
-    "image_projector",
-    "video_projector",
-    "language_model",
-)
 
 
 def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
@@ -26,8 +24,8 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         "info",
         parents=parents,
         help="show what a model is made of",
-        description="Show a model's parts, their sizes and its token counts. Reads its "
-        "configuration, not its weights.",
+        description="Show a model's parts, their sizes and its token counts, or with --training "
+        "what a training run would take. Reads its configuration, not its weights.",
     )
     parser.add_argument(
         "model",
@@ -38,17 +36,26 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         "1.5b-paper (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="as JSON")
+    add_training_arguments(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Read the configuration, count, print."""
     quiet_libraries(args.debug)
-    report = describe_model(args.model, find_config(args.model))
+    config = find_config(args.model)
+    if args.training:
+        report = estimate_training(args.model, config, args)
+        if args.measure:
+            report["measured"] = measure_training(args.model, args)
+        rows = training_rows(report)
+    else:
+        report = describe_model(args.model, config)
+        rows = _rows(report)
     if args.json:
         answer_json(report)
     else:
-        table(_rows(report))
+        table(rows)
     return 0
 
 
@@ -65,6 +72,8 @@ def find_config(name: str) -> MobileVideoGPTConfig:
 
 def describe_model(name: str, config: MobileVideoGPTConfig) -> dict[str, Any]:
     """Frames, tokens and parameters of a configuration."""
+    from mobile_videogpt.models.parameter_counts import count_parameters
+
     parameters = count_parameters(config)
     return {
         "model": name,
@@ -82,22 +91,6 @@ def describe_model(name: str, config: MobileVideoGPTConfig) -> dict[str, Any]:
             "context": config.text_config.max_position_embeddings,
         },
         "parameters": {**parameters, "total": sum(parameters.values())},
-    }
-
-
-def count_parameters(config: MobileVideoGPTConfig) -> dict[str, int]:
-    """Parameters of each part, counted on the meta device: nothing is allocated.
-
-    Tied weights count once.
-    """
-    import torch
-
-    from mobile_videogpt.models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
-
-    with torch.device("meta"):
-        model = MobileVideoGPTForConditionalGeneration(config)
-    return {
-        part: sum(weight.numel() for weight in getattr(model, part).parameters()) for part in PARTS
     }
 
 

@@ -1,0 +1,175 @@
+"""One training step with random weights, its memory measured: what `memory` is checked against.
+
+A process of its own (`python -m mobile_videogpt.training.memory_probe JSON...`), because the peak
+of a process belongs to everything it did before. Two numbers on a CPU: the allocator's (exact,
+through the profiler) and the growth of the process (what the machine must have, with the
+allocator's slack); on CUDA the allocator's own peak.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..config import MobileVideoGPTConfig
+from ..models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
+from ..models.parameter_counts import count_parameters
+from .memory import estimate_memory
+from .planned_run import PlannedRun, sequence_length
+
+LORA_TARGETS = r".*language_model\.model\.layers\.\d+\.(self_attn|mlp)\.\w+_proj"
+
+
+def measure_step(preset: str, run: PlannedRun, has_profile: bool = True) -> dict[str, Any]:
+    """Run a step twice (the first makes the optimiser's state) and measure the second.
+
+    Args:
+        preset: a name of `config.PRESETS`.
+        run: one device; bfloat16 only on CUDA.
+        has_profile: on a CPU, also count what the allocator gave out; slows the step down.
+
+    Returns:
+        `estimated` and `measured` bytes, `ratio` = estimated / measured.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    config = MobileVideoGPTConfig.preset(preset)
+    if run.has_lora:
+        import peft  # noqa: F401  (what importing takes is not the step's)
+    before = _process_bytes()
+    model = prepare_model(config, run).to(device)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=True)
+    batch = make_batch(config, run)
+    inputs = {name: x.to(device) for name, x in batch.items() if isinstance(x, Tensor)}
+    batch |= inputs
+    base = sum(x.nbytes for x in [*model.parameters(), *model.buffers(), *inputs.values()])
+
+    def step() -> float:
+        with torch.autocast(device.type, torch.bfloat16, enabled=run.dtype == "bfloat16"):
+            loss: Tensor = model(**batch, use_cache=False).loss
+        loss.backward()
+        optimizer.step()
+        return float(loss.detach())
+
+    losses = [step()]
+    # Gradients stay: with accumulation they are there while the next batch goes forward.
+    states = [x for p in trained for x in optimizer.state[p].values() if torch.is_tensor(x)]
+    base += sum(p.nbytes for p in trained) + sum(x.nbytes for x in states)
+    start = time.perf_counter()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        losses.append(step())
+        measured = {"allocator": torch.cuda.max_memory_allocated()}
+    else:
+        losses.append(step())
+        measured = {"process": _process_bytes() - before}
+    seconds = time.perf_counter() - start
+    if device.type == "cpu" and has_profile:
+        measured["allocator"] = base + _profiled_peak(step)
+    estimate = estimate_memory(config, run, count_parameters(config))
+    return {
+        "preset": preset,
+        "run": asdict(run),
+        "device": device.type,
+        "sequence_length": sequence_length(config, run),
+        "trained_parameters": sum(p.numel() for p in trained),
+        "losses": losses,
+        "seconds_per_step": round(seconds, 3),
+        "estimated_bytes": estimate.peak,
+        "estimate": {**asdict(estimate), "phase": estimate.phase},
+        "measured_bytes": measured,
+        "ratio": {
+            name: round(estimate.peak / value, 3) for name, value in measured.items() if value
+        },
+    }
+
+
+def prepare_model(config: MobileVideoGPTConfig, run: PlannedRun) -> nn.Module:
+    """A model with random weights, of which what the stage trains has gradients."""
+    model: Any = MobileVideoGPTForConditionalGeneration(config).train()
+    model.requires_grad_(False)
+    if run.dtype == "bfloat16":
+        model.bfloat16()
+    names = ("image_projector", "video_projector") if run.stage == "instruct" else (run.stage,)
+    if run.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    if run.has_lora:
+        from peft import LoraConfig, get_peft_model
+
+        adapter = LoraConfig(
+            r=run.lora_rank, lora_dropout=run.lora_dropout, target_modules=LORA_TARGETS
+        )
+        model = get_peft_model(model, adapter).base_model.model
+    for name in names:
+        getattr(model, name).float().requires_grad_(True)
+    return model
+
+
+def make_batch(config: MobileVideoGPTConfig, run: PlannedRun) -> dict[str, Any]:
+    """Random pixels and token ids of the planned shapes, as the model's forward takes them."""
+    sides = config.image_config.image_size, config.video_config.image_size
+    batch: dict[str, Any] = {}
+    if run.shows_video:
+        for name, side in zip(("image_pixel_values", "video_pixel_values"), sides, strict=True):
+            batch[name] = torch.randn(run.batch_size, config.num_frames, 3, side, side)
+    else:
+        is_video = run.stage == "video_projector"
+        batch["still_branch"] = "video" if is_video else "image"
+        batch["still_pixel_values"] = torch.randn(
+            run.batch_size, 3, sides[is_video], sides[is_video]
+        )
+    length = sequence_length(config, run)
+    visual = length - run.text_tokens
+    ids = torch.randint(6, 160, (run.batch_size, length))  # words in every preset's vocabulary
+    ids[:, :visual] = config.video_token_id if run.shows_video else config.image_token_id
+    labels = ids.clone()
+    labels[:, :visual] = -100
+    batch |= {"input_ids": ids, "labels": labels, "attention_mask": torch.ones_like(ids)}
+    if run.has_mask:
+        batch["attention_mask"][0, -1] = 0  # one padded position: attention needs its mask
+    return batch
+
+
+def _process_bytes() -> int:
+    """The most memory that this process ever had."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def _profiled_peak(step: Any) -> int:
+    """The most bytes of `step`'s own that were allocated at once."""
+    with torch.profiler.profile(profile_memory=True) as profile:
+        step()
+    current = peak = 0
+    events = profile.profiler.kineto_results.events()  # type: ignore[union-attr]
+    changes = [e for e in events if e.name() == "[memory]"]
+    for event in sorted(changes, key=lambda e: e.start_ns()):
+        current += event.nbytes()
+        peak = max(peak, current)
+    return peak
+
+
+def main(arguments: list[str]) -> int:
+    """Measure what JSON documents name (`preset`, `run`, `has_profile`); print one JSON document.
+
+    Only the first one's `process` figure means anything: a process remembers its highest peak.
+    """
+    wanted = [json.loads(argument) for argument in arguments]
+    steps = [
+        measure_step(each["preset"], PlannedRun(**each["run"]), each.get("has_profile", True))
+        for each in wanted
+    ]
+    sys.stdout.write(json.dumps({"steps": steps}) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
