@@ -62,3 +62,12 @@ def test_a_number_out_of_range_is_refused(k):
 def test_uniform_frames_are_evenly_spread():
     assert uniform_frames(16, 8) == list(range(0, 16, 2))
     assert uniform_frames(5, 5) == [0, 1, 2, 3, 4]
+
+
+def test_training_in_half_precision_scores_in_full():
+    features = torch.randn(1, 8, 9, 32, generator=torch.Generator().manual_seed(0)) * 4
+    expected = score_frames(features)
+    with torch.autocast("cpu", torch.bfloat16):
+        scores = score_frames(features)
+    assert scores.dtype == torch.float32
+    torch.testing.assert_close(scores, expected)

@@ -13,7 +13,7 @@ SCORE_BLOCK_ELEMENTS = 1 << 22  # attention entries held at once
 
 
 def score_frames(features: Tensor) -> Tensor:
-    """Return how much attention every frame receives.
+    """Return how much attention every frame receives; autocast is off here, see above.
 
     Equation 3, ``SA = softmax(F F^T / sqrt(d))`` over all T * N tokens, then the sum over queries
     of what the N tokens of a frame receive as keys. The scores of one leading index sum to T * N.
@@ -30,8 +30,9 @@ def score_frames(features: Tensor) -> Tensor:
     keys = tokens.mT / math.sqrt(dim)
     received = tokens.new_zeros(groups, count)
     queries_at_once = max(1, SCORE_BLOCK_ELEMENTS // max(1, groups * count))
-    for queries in tokens.split(queries_at_once, dim=1):
-        received += torch.softmax(queries @ keys, dim=-1).sum(1)
+    with torch.autocast(tokens.device.type, enabled=False):
+        for queries in tokens.split(queries_at_once, dim=1):
+            received += torch.softmax(queries @ keys, dim=-1).sum(1)
     return received.view(*lead, frames, tokens_per_frame).sum(-1)
 
 

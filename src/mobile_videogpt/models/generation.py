@@ -81,7 +81,8 @@ class VideoGenerationMixin(GenerationMixin):
         for name, token_id in self._placeholders().items():
             embeds = model_kwargs.pop(name, None)
             if embeds is not None and expand_size > 1:
-                counts = ((input_ids == token_id).sum(1) // embeds.shape[1]).tolist()
+                is_placeholder = torch.eq(input_ids, token_id)  # type: ignore[arg-type]
+                counts = (is_placeholder.sum(1) // embeds.shape[1]).tolist()
                 order = _repeat_rows(counts, expand_size)
                 embeds = embeds[torch.tensor(order, device=embeds.device)]
             visual[name] = embeds
