@@ -69,7 +69,7 @@ def load_recipe(path: str | Path) -> Recipe:
         raise RecipeError(
             f"No recipe at {path}: give a YAML file such as configs/moving-shapes.yaml."
         )
-    raw = _read(path)
+    raw = read_yaml(path)
     try:
         groups = tuple(_group(path.parent, entry) for entry in raw["stages"])
         return Recipe(
@@ -85,7 +85,8 @@ def load_recipe(path: str | Path) -> Recipe:
         raise RecipeError(f"{path} lacks the field {error.args[0]!r}.") from None
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file of fields; raises `RecipeError` if it is none."""
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
@@ -105,7 +106,7 @@ def _group(folder: Path, entry: Any) -> tuple[tuple[Stage, ...], ...]:
 
 
 def _stage(path: Path) -> Stage:
-    raw = _read(path)
+    raw = read_yaml(path)
     known = {f.name for f in fields(Stage)}
     unknown = sorted(set(raw) - known)
     if unknown:
