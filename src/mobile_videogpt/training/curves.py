@@ -1,12 +1,16 @@
-"""Loss and learning rate of every stage as one PNG and one JSON."""
+"""Loss, learning rate and whatever else is asked for of every stage, as one PNG and one JSON."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+CURVES = ("loss", "learning_rate")
+MEDIA_CURVES = (*CURVES, "grad_norm", "samples_per_second", "peak_memory_bytes")
 
-def draw_curves(output: Path, stages: list[str]) -> None:
+
+def draw_curves(output: Path, stages: list[str], keys: Sequence[str] = CURVES) -> None:
     """Write `curves.png` and `curves.json` from each stage's `history.json`."""
     import matplotlib
 
@@ -20,10 +24,12 @@ def draw_curves(output: Path, stages: list[str]) -> None:
         for name in stages
     }
     (output / "curves.json").write_text(json.dumps(histories))
-    figure, axes = plt.subplots(2, len(stages), figsize=(3.2 * len(stages), 5), squeeze=False)
+    figure, axes = plt.subplots(
+        len(keys), len(stages), figsize=(3.2 * len(stages), 2.5 * len(keys)), squeeze=False
+    )
     for column, (name, rows) in enumerate(histories.items()):
         steps = [row["step"] for row in rows]
-        for line, key in enumerate(("loss", "learning_rate")):
+        for line, key in enumerate(keys):
             axis = axes[line][column]
             axis.plot(steps, [row[key] for row in rows])
             axis.set_title(f"{name}: {key.replace('_', ' ')}", fontsize=8)

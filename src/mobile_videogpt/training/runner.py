@@ -20,7 +20,10 @@ import torch
 from ..config import MobileVideoGPTConfig
 from .curves import draw_curves
 from .files import write_json
+from .media_recipe import MediaRecipe, MediaStage, is_media_recipe, load_media_recipe
+from .media_run import finish, train_from_media
 from .miniature import instruct, pretrain
+from .processes import process_state
 from .recipe import Recipe, RecipeError, Stage, load_recipe
 
 logger = logging.getLogger(__name__)
@@ -40,6 +43,8 @@ def run(config_path: str | Path, only: str | None = None) -> Path:
 
     Raises `RecipeError` for a recipe that cannot be used or a stage that missed its gate.
     """
+    if is_media_recipe(config_path):
+        return run_media(load_media_recipe(config_path), only)
     recipe = load_recipe(config_path)
     if only:
         _run_stage(recipe, recipe.stage(only))
@@ -64,6 +69,18 @@ def _render(recipe: Recipe) -> None:
             logger.info("rendered %d of %d %s clips", done, cache.num_clips, split)
 
 
+def run_media(recipe: MediaRecipe, only: str | None = None) -> Path:
+    """Train a recipe that starts from media; every process of a distributed run calls this."""
+    for stage in [recipe.stage(only)] if only else recipe.stages:
+        folder = recipe.output / stage.name
+
+        def train(stage: MediaStage = stage, folder: Path = folder) -> dict[str, float]:
+            return train_from_media(recipe, stage, folder)
+
+        _run_once(stage.name, folder, recipe.seed, train)
+    return recipe.output if only else finish(recipe)
+
+
 def _run_stage(recipe: Recipe, stage: Stage) -> None:
     if stage.kind not in _KINDS:
         known = ", ".join(_KINDS)
@@ -71,19 +88,39 @@ def _run_stage(recipe: Recipe, stage: Stage) -> None:
             f"Stage {stage.name} has the unknown kind {stage.kind!r}; known: {known}."
         )
     folder = recipe.output / stage.name
+
+    _run_once(
+        stage.name,
+        folder,
+        recipe.seed,
+        lambda: _KINDS[stage.kind](recipe, stage, folder),
+        lambda measures: _check_gate(stage, measures),
+    )
+
+
+def _run_once(
+    name: str,
+    folder: Path,
+    seed: int,
+    train: Callable[[], dict[str, float]],
+    check: Callable[[dict[str, float]], None] = lambda measures: None,
+) -> None:
+    """Run a stage unless it is done; `done.json` says so when all of it is written and checked."""
     if (folder / "done.json").exists():
-        logger.info("%s: already done", stage.name)
+        logger.info("%s: already done", name)
         return
     folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(recipe.seed)
+    torch.manual_seed(seed)
     begun = time.monotonic()
-    measures = _KINDS[stage.kind](recipe, stage, folder)
+    measures = train()
     seconds = time.monotonic() - begun
-    logger.info(
-        "%s: %.0f s, %s", stage.name, seconds, {k: round(v, 3) for k, v in measures.items()}
-    )
-    _check_gate(stage, measures)
-    write_json(folder / "done.json", {"seconds": seconds, "measures": measures}, indent=1)
+    logger.info("%s: %.0f s, %s", name, seconds, {k: round(v, 3) for k, v in measures.items()})
+    check(measures)
+    state = process_state()
+    state.wait_for_everyone()
+    if state.is_main_process:
+        write_json(folder / "done.json", {"seconds": seconds, "measures": measures}, indent=1)
+    state.wait_for_everyone()
 
 
 def _check_gate(stage: Stage, measures: dict[str, float]) -> None:
