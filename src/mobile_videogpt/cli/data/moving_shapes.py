@@ -1,4 +1,4 @@
-"""`mobile-videogpt data`: make training data."""
+"""`mobile-videogpt data moving-shapes`: synthetic clips with their questions."""
 
 from __future__ import annotations
 
@@ -10,12 +10,8 @@ from mobile_videogpt.cli.arguments import positive_int
 from mobile_videogpt.cli.output import answer, status
 
 
-def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
-    """Add the subcommand `data` with what it can make."""
-    parser = subparsers.add_parser(
-        "data", parents=parents, help="make training data", description="Make training data."
-    )
-    kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True)
+def add_parser(kinds: Any, parents: list[argparse.ArgumentParser]) -> None:
+    """Add `data moving-shapes`."""
     shapes = kinds.add_parser(
         "moving-shapes",
         parents=parents,
