@@ -1,0 +1,94 @@
+"""Two processes on the CPU (gloo) against one with the same global batch."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from media_data import image, losses, mixed_rows, row, video, write_data, write_recipe
+from safetensors.torch import load_file
+
+import mobile_videogpt
+from mobile_videogpt.training.runner import run
+
+pytest.importorskip("peft")
+pytestmark = pytest.mark.skipif(
+    not torch.distributed.is_available() or sys.platform == "win32", reason="needs gloo"
+)
+
+
+def launch(recipe: Path, processes: int = 2, timeout: int = 240) -> str:
+    """`mobile-videogpt train` under torchrun; returns what it wrote to standard error."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    source = str(Path(mobile_videogpt.__file__).parent.parent)
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
+    command += [f"--master-port={port}", "-m", "mobile_videogpt", "train", str(recipe)]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=timeout,  # a rank that waits for another would wait for ever
+        check=False,
+        env={**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stderr
+
+
+def trained(folder: Path) -> dict[str, torch.Tensor]:
+    adapter = folder / "adapter" / "adapter_model.safetensors"
+    return load_file(adapter if adapter.is_file() else folder / "trained.safetensors")
+
+
+def compare(folder: Path, *stages: dict) -> None:
+    """Train alone and with two processes; losses and trained weights must agree."""
+    run(write_recipe(folder, *stages, output=folder / "one"))
+    launch(write_recipe(folder, *stages, output=folder / "two"))
+    for number, stage in enumerate(stages):
+        name = f"{number}-{stage['kind']}"
+        one, two = losses(folder / "one" / name), losses(folder / "two" / name)
+        assert len(one) == stage["steps"]
+        assert two == pytest.approx(one, abs=1e-5)
+        alone = trained(folder / "one" / name)
+        for key, value in trained(folder / "two" / name).items():
+            torch.testing.assert_close(value, alone[key], atol=1e-5, rtol=1e-3)
+    assert (folder / "two" / "model" / "config.json").is_file()
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_learns_from_batches_of_every_make_up(tmp_path):
+    """Rows of every modality in each step, an accumulated batch, checkpointing: same losses."""
+    write_data(tmp_path / "data", mixed_rows(12))
+    shared = {"steps": 3, "batch_size": 2, "global_batch_size": 8}
+    compare(
+        tmp_path,
+        {"kind": "image_projector", **shared},
+        {"kind": "instruct", **shared, "projector_learning_rate": 1e-4, "save_steps": 2},
+    )
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param("video_projector", marks=pytest.mark.slow), "instruct"]
+)
+def test_a_process_with_text_alone_does_not_stop_the_other(tmp_path, kind):
+    """Rank 0 never sees a medium, rank 1 in every step: all weights that train get a gradient."""
+    rows = [
+        row(number) if number % 2 == 0 else row(number, video() if number % 4 == 1 else image())
+        for number in range(6)
+    ]
+    write_data(tmp_path / "data", rows, shuffle=False)
+    compare(
+        tmp_path,
+        {
+            "kind": kind,
+            "steps": 3,
+            "batch_size": 1,
+            "global_batch_size": 2,
+            "group_by_length": False,
+        },
+    )
