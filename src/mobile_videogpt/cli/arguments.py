@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "moving-shapes"
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """--model, --device, --dtype and --engine: what `VideoChat` is made of."""
+def add_model_arguments(
+    parser: argparse.ArgumentParser, engines: str = "how the model is run: auto or torch"
+) -> None:
+    """--model, --device, --dtype and --engine (whose help is `engines`): what a `VideoChat` is."""
     group = parser.add_argument_group("model")
     group.add_argument(
         "--model",
@@ -34,7 +36,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "float32", "bfloat16", "float16"),
         help="auto: float32 on a CPU, half precision elsewhere",
     )
-    group.add_argument("--engine", default="auto", help="how the model is run: auto or torch")
+    group.add_argument("--engine", default="auto", help=engines)
 
 
 def add_range_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,6 +14,7 @@ from mobile_videogpt.cli.arguments import (
     generation_options,
     load_chat,
     open_video,
+    positive_int,
     require_question,
     require_writable_folder,
 )
@@ -33,7 +34,14 @@ IMAGE_SUFFIXES = frozenset(".bmp .jpeg .jpg .png .tif .tiff .webp".split())
 EPILOG = """\
 With --output, every line of the file is a JSON document with `video` and `description`, or with
 `video` and `error`. Started again with the same file, model and question, the command goes on where
-it stopped: what has a description is skipped, what failed is tried again."""
+it stopped: what has a description is skipped, what failed is tried again.
+
+With --engine ray, --workers processes share the videos, here or on the cluster that RAY_ADDRESS
+names (all machines must find the videos under the same paths); lines come as they are finished."""
+
+ENGINES = (
+    "how the model is run: auto or torch; ray: as auto, in worker processes that share the videos"
+)
 
 
 def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
@@ -56,13 +64,22 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document about all of them")
     add_range_arguments(parser)
     add_generation_arguments(parser)
-    add_model_arguments(parser)
+    parser.add_argument(
+        "--workers",
+        type=positive_int,
+        metavar="N",
+        help="with --engine ray: processes, each with a model (default: one per GPU, or per four "
+        "cores)",
+    )
+    add_model_arguments(parser, engines=ENGINES)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Describe every video that has no description yet; 1 if any failed."""
     question = require_question(args.question)
+    if args.workers and args.engine != "ray":
+        raise ValueError("--workers is for --engine ray; add that, or leave it out")
     lines = None if args.output is None else JsonLines(require_writable_folder(args.output))
     found = list(dict.fromkeys(path for name in args.videos for path in find_videos(name)))
     identity = {"model": args.model, "question": question, "start": args.start, "end": args.end}
@@ -73,6 +90,8 @@ def run(args: argparse.Namespace) -> int:
     records = list(_describe_all(args, question, identity, waiting, lines)) if waiting else []
     failed = sum("error" in record for record in records)
     if args.json:
+        order = {path: place for place, path in enumerate(waiting)}
+        records.sort(key=lambda record: order[record["video"]])
         skipped = len(found) - len(waiting)
         answer_json({"videos": records, "skipped": skipped, "failed": failed})
     if failed:
@@ -106,11 +125,11 @@ def _describe_all(
     videos: list[str],
     lines: JsonLines | None,
 ) -> Iterator[dict[str, Any]]:
-    """Describe `videos` one after the other; each record is written before the next begins."""
-    chat = load_chat(args)
+    """Describe `videos`; each record is written as soon as it is there."""
     has_names = len(args.videos) > 1 or len(videos) > 1
-    for path in progress(videos, total=len(videos), label="describing"):
-        record = {"video": path, **identity, **describe_one(chat, path, question, args)}
+    results = _results(args, question, videos)
+    for path, result in progress(results, total=len(videos), label="describing"):
+        record = {"video": path, **identity, **result}
         if lines is not None:
             lines.append(to_json(record))
         if "error" in record:
@@ -118,6 +137,22 @@ def _describe_all(
         elif lines is None and not args.json:
             answer(f"{path}: {record['description']}" if has_names else record["description"])
         yield record
+
+
+def _results(
+    args: argparse.Namespace, question: str, videos: list[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(video, its description or error): here one after the other, or as Ray's workers finish."""
+    if args.engine == "ray":
+        from mobile_videogpt.cli.describe_on_ray import describe_on_ray
+
+        # Ray runs the videos; how the model itself is run is not its matter.
+        shared = argparse.Namespace(**{**vars(args), "engine": "auto"})
+        yield from describe_on_ray(shared, question, videos)
+        return
+    chat = load_chat(args)
+    for path in videos:
+        yield path, describe_one(chat, path, question, args)
 
 
 def _with_name(path: str, message: str) -> str:

@@ -31,6 +31,7 @@ CORE = (
 EXTRAS = {
     "train": ("peft", "matplotlib"),
     "eval": ("matplotlib",),
+    "ray": ("ray",),
     "onnx": ("onnx", "onnxruntime"),
     "serve": ("fastapi", "uvicorn"),
 }
