@@ -1,5 +1,6 @@
 """Probes that misbehave the way decoders do; the workers import them by name."""
 
+import ctypes
 import os
 import signal
 import time
@@ -12,6 +13,8 @@ def misbehaving(task: Task) -> Probe:
     name = task.path.name
     if "killed" in name:
         os.kill(os.getpid(), signal.SIGKILL)
+    if "segfaults" in name:
+        ctypes.string_at(0)
     if "exits" in name:
         os._exit(3)
     if "hangs" in name:

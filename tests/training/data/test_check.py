@@ -100,7 +100,7 @@ def test_only_a_sample_is_decoded_and_the_seed_says_which(data, entry):
     path = data([entry(f"{number}.mp4") for number in range(3)])
     chosen = [
         sorted(check_data(path, CheckOptions(sample=2, seed=seed, workers=1)).results)
-        for seed in (0, 0, 1, 2, 3)
+        for seed in (0, 0, 2, 3)
     ]
     assert chosen[0] == chosen[1] and all(len(paths) == 2 for paths in chosen)
     assert len({tuple(paths) for paths in chosen}) > 1

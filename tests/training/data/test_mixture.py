@@ -134,6 +134,16 @@ def test_root_and_media_root(tmp_path):
     assert moved.media[0].path == tmp_path / "disk" / "clips" / "0.mp4"
 
 
+def test_paths_may_hold_variables_and_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCRATCH", str(tmp_path / "disk"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    annotations(tmp_path / "disk" / "a.json", 1)
+    source = {"annotations": "a.json", "media_root": "~/clips"}
+    record = mixture(tmp_path, [source], root="$SCRATCH").record(0)
+    assert record.media[0].path == tmp_path / "clips" / "0.mp4"
+
+
 def test_an_annotation_file_is_a_mixture_of_one(tmp_path):
     path = annotations(tmp_path / "a.json", 4)
     mixed = load_mixture(path)

@@ -23,10 +23,12 @@ def run(tmp_path, clips):
 
 
 def test_a_worker_that_dies_names_its_file_and_the_others_are_looked_at(run):
-    results = run("a.mp4", "killed.mp4", "b.mp4", "exits.mp4", "bug.mp4", "unlucky.mp4", "c.mp4")
+    troubles = ("killed.mp4", "segfaults.mp4", "exits.mp4", "bug.mp4", "unlucky.mp4")
+    results = run("a.mp4", *troubles, "b.mp4", "c.mp4")
     good = {"a.mp4", "b.mp4", "c.mp4", "unlucky.mp4"}
     assert {name for name, result in results.items() if isinstance(result, Probe)} == good
     assert results["killed.mp4"] == Failure("crash", "the decoder crashes (SIGKILL).")
+    assert results["segfaults.mp4"].kind == "crash"
     assert results["exits.mp4"] == Failure("crash", "the decoder crashes (exit code 3).")
     assert results["bug.mp4"].kind == "undecodable" and "KeyError" in results["bug.mp4"].message
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,12 @@ from .mixture import apply_prompt, read_config
 from .mixture_file import MixtureConfig, SourceConfig
 from .probe import Probe, Task, probe_file
 from .probe_memory import ProbeMemory
-from .records import DataError, EntryError, Record, RecordStore
+from .records import DataError, EntryError, MediaKind, Record, RecordStore
 from .text_checks import TokenBudget, check_texts
 from .workers import Failure, ProbeFunction, Result, probe_all
 
 _THUMBNAILS = 48
+_LOOKING_THREADS = 16
 Progress = Callable[[int, int], None]
 
 
@@ -71,7 +73,7 @@ class CheckResult:
     unreadable: int
     problems: list[Finding]
     warnings: list[Finding]
-    files: dict[tuple[str, Path], int | None]
+    files: dict[tuple[MediaKind, Path], int | None]
     results: dict[Path, Result]
 
     @property
@@ -152,7 +154,7 @@ class _Checker:
         self.unreadable = 0
         self.problems: list[Finding] = []
         self.warnings: list[Finding] = []
-        self.files: dict[tuple[str, Path], int | None] = {}
+        self.files: dict[tuple[MediaKind, Path], int | None] = {}
         self.results: dict[Path, Result] = {}
 
     def read_entries(self) -> None:
@@ -187,14 +189,22 @@ class _Checker:
 
     def look_up_files(self) -> None:
         """Which files are named, and which of them are there."""
+        named = {
+            (media.kind, media.path): None
+            for store in self.records.values()
+            for record in store
+            for media in record.media
+        }
+        # Threads: on a network disk every look takes its time, and there may be a million.
+        with ThreadPoolExecutor(_LOOKING_THREADS) as pool:
+            sizes = pool.map(_size, (path for _, path in named), chunksize=256)
+            self.files = dict(zip(named, sizes, strict=True))
         for name, store in self.records.items():
             for index, record in enumerate(store):
                 for media in record.media:
-                    key = (media.kind, media.path)
-                    if key not in self.files:
-                        self.files[key] = _size(media.path)
-                    if not self.files[key]:
-                        message = "is empty." if self.files[key] == 0 else "does not exist."
+                    size = self.files[media.kind, media.path]
+                    if not size:
+                        message = "does not exist." if size is None else "is empty."
                         self._add_record("missing", name, index, record, message, media.path)
 
     def decode(self, memory: ProbeMemory, on_progress: Progress, probe: ProbeFunction) -> None:
@@ -230,8 +240,8 @@ class _Checker:
         tasks = []
         for i in chosen:
             path, kind = there[i]
-            is_hashed = by_size[self.files[kind, path]] > 1  # type: ignore[index]
-            tasks.append(Task(kind, path, digest=is_hashed, thumbnail=i in shown))  # type: ignore[arg-type]
+            is_hashed = by_size[self.files[kind, path]] > 1
+            tasks.append(Task(kind, path, digest=is_hashed, thumbnail=i in shown))
         return tasks
 
     def judge_media(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def read_mixture_config(path: Path, *, root: str | Path | None = None) -> Mixtur
     listed = raw.get("sources")
     if not isinstance(listed, list) or not listed:
         raise DataError(f"{path} needs a list `sources` with at least one annotation file.")
-    base = path.parent / str(raw.get("root") or ".") if root is None else Path(root)
+    base = path.parent / _path(raw.get("root") or ".") if root is None else Path(root)
     sources = tuple(_source(path, base, number, item) for number, item in enumerate(listed, 1))
     names = [source.name for source in sources]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -108,7 +109,7 @@ def _source(path: Path, base: Path, number: int, item: Any) -> SourceConfig:
         item = {"annotations": item}
     if not isinstance(item, dict) or not item.get("annotations"):
         raise DataError(f"{path}: source {number} needs `annotations`, the name of a file.")
-    annotations = base / Path(str(item["annotations"])).expanduser()
+    annotations = base / _path(item["annotations"])
     name = str(item.get("name") or annotations.stem)
     where = f"{path}: source {name}"
     _refuse_unknown(where, item, {field.name for field in fields(SourceConfig)} | {"prompt"})
@@ -123,7 +124,7 @@ def _source(path: Path, base: Path, number: int, item: Any) -> SourceConfig:
     return SourceConfig(
         name=name,
         annotations=annotations,
-        media_root=None if media_root is None else base / Path(str(media_root)).expanduser(),
+        media_root=None if media_root is None else base / _path(media_root),
         layout=layout,
         repeat=_number(f"{where}: repeat", item.get("repeat", 1.0)),
         count=None if count is None else _whole(f"{where}: count", count),
@@ -164,6 +165,11 @@ def _samples_per_epoch(
             "say how long an epoch is."
         )
     return _whole(f"{path}: samples_per_epoch", raw["samples_per_epoch"])
+
+
+def _path(value: Any) -> Path:
+    """A path as written, with ~ and variables such as $SCRATCH filled in."""
+    return Path(os.path.expandvars(str(value))).expanduser()
 
 
 def _refuse_unknown(where: str, given: dict[str, Any], known: set[str] | frozenset[str]) -> None:
