@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mobile_videogpt.config import MobileVideoGPTConfig
 from mobile_videogpt.models.parameter_counts import count_parameters
-from mobile_videogpt.training.memory_probe import make_batch, prepare_model
+from mobile_videogpt.training.memory_probe import compute_loss, make_batch, prepare_model
 from mobile_videogpt.training.planned_run import PlannedRun, layer_shape, sequence_length
 from mobile_videogpt.training.throughput import count_flops, estimate_time
 
@@ -23,7 +23,7 @@ def counted(config, run):
     torch.manual_seed(0)
     model, batch = prepare_model(config, run), make_batch(config, run)
     with FlopCounterMode(display=False) as forward:
-        loss = model(**batch, use_cache=False).loss
+        loss = compute_loss(model, batch, run.has_all_logits)
     with FlopCounterMode(display=False) as backward:
         loss.backward()
     return forward.get_total_flops(), backward.get_total_flops()

@@ -8,7 +8,7 @@ Left out on purpose: the allocator's own slack and the device's context (about 1
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..config import MobileVideoGPTConfig
 from .planned_run import (
@@ -30,7 +30,7 @@ FORMULA = (
     "gradients = trained x 4 (zero2 in bfloat16: x 2; zero2, fsdp: / devices)",
     "optimizer = trained x 8, AdamW's two moments (zero2, fsdp: / devices)",
     "communication, several devices = ddp: trained x 4 (buckets); zero2: trained x b, at most 5e8 "
-    "values; fsdp: 2 x the largest unit x b",
+    "values; fsdp: what is outside the language model's layers, and 2 of these",
     "pixels = batch x frames x 3 x side^2 x 4, for each encoder",
     "kept per token of a language layer = 8E (two norms' inputs, in float32) + b(2Q + 2K + 3I) (q, "
     "output, k, v, gate, its activation, up); with LoRA + b(2E + I + 7r), or + b(5E + Q + I + 7r) "
@@ -96,7 +96,7 @@ def estimate_memory(
         weights=_weights(run, parameters, trained),
         gradients=sum(trained.values()) * _trained_bytes(run) // run.shards("gradients"),
         optimizer=_optimizer(run, sum(trained.values())),
-        communication=_communication(config, run, parameters, sum(trained.values())),
+        communication=_communication(config, run, parameters, trained),
         pixels=_pixels(config, run),
         activations=activations,
         phases={
@@ -178,18 +178,24 @@ def _optimizer(run: PlannedRun, trained: int) -> int:
 
 
 def _communication(
-    config: MobileVideoGPTConfig, run: PlannedRun, parameters: dict[str, int], trained: int
+    config: MobileVideoGPTConfig,
+    run: PlannedRun,
+    parameters: dict[str, int],
+    trained: dict[str, int],
 ) -> int:
     if run.num_devices == 1:
         return 0
     if run.strategy == "ddp":
-        return 4 * trained
+        return 4 * sum(trained.values())
     if run.strategy == "zero2":
-        return run.value_bytes * min(trained, 500_000_000)
-    layers = config.text_config.num_hidden_layers
-    embedding = config.text_config.vocab_size * config.text_config.hidden_size
-    layer = (parameters["language_model"] - embedding) // layers
-    return 2 * run.value_bytes * max(embedding, layer)
+        return run.value_bytes * min(sum(trained.values()), 500_000_000)
+    # Units of configs/accelerate/fsdp.yaml: each layer by itself, and the root with all the rest,
+    # which stays whole from forward to backward.
+    whole = _weights(replace(run, strategy="ddp"), parameters, trained)
+    embedding = config.text_config.vocab_size * config.text_config.hidden_size * run.value_bytes
+    in_layers = whole["language_model"] - embedding + whole.get("lora", 0)
+    layer = in_layers // config.text_config.num_hidden_layers
+    return sum(whole.values()) - in_layers + 2 * layer
 
 
 def _pixels(config: MobileVideoGPTConfig, run: PlannedRun) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..config import MobileVideoGPTConfig
 from ..models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
@@ -52,7 +53,7 @@ def measure_step(preset: str, run: PlannedRun, has_profile: bool = True) -> dict
 
     def step() -> float:
         with torch.autocast(device.type, torch.bfloat16, enabled=run.dtype == "bfloat16"):
-            loss: Tensor = model(**batch, use_cache=False).loss
+            loss = compute_loss(model, batch, run.has_all_logits)
         loss.backward()
         optimizer.step()
         return float(loss.detach())
@@ -134,6 +135,18 @@ def make_batch(config: MobileVideoGPTConfig, run: PlannedRun) -> dict[str, Any]:
     if run.has_mask:
         batch["attention_mask"][0, -1] = 0  # one padded position: attention needs its mask
     return batch
+
+
+def compute_loss(model: Any, batch: dict[str, Any], has_all_logits: bool) -> Tensor:
+    """The mean loss of a batch, from logits where something is learned or from all."""
+    if has_all_logits:
+        loss: Tensor = model(**batch, use_cache=False).loss
+        return loss
+    labels = batch["labels"]
+    inputs = {name: value for name, value in batch.items() if name != "labels"}
+    positions = (labels[:, 1:] != -100).any(0).nonzero().squeeze(1)
+    logits = model(**inputs, logits_to_keep=positions, use_cache=False).logits
+    return F.cross_entropy(logits.float().flatten(0, 1), labels[:, positions + 1].flatten())
 
 
 def _process_bytes() -> int:

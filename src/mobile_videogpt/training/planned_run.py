@@ -42,8 +42,9 @@ class PlannedRun:
     lora_dropout: float = 0.0
     is_padded: bool | None = None
     """Rows of unequal length, so that attention needs a mask; None: if there are several rows."""
-    has_all_logits: bool = True
-    """Logits of every position; otherwise of the text alone."""
+    has_all_logits: bool = False
+    """Logits of every position, as the model's own loss has them; training from media computes
+    those of the text alone."""
 
     def __post_init__(self) -> None:
         choices = {
