@@ -46,6 +46,13 @@ def test_the_released_scripts_differ_where_the_documentation_says():
     assert tuning.projector_learning_rate == 2e-5
 
 
+def test_the_example_of_the_documentation_starts_from_the_built_in_model():
+    example = load_media_recipe(CONFIGS / "from-media.yaml")
+    assert example.model == "moving-shapes"
+    (stage,) = example.stages
+    assert stage.data.resolve() == CONFIGS.parent / "data/moving-shapes/annotations.json"
+
+
 @pytest.mark.parametrize("file", sorted((CONFIGS / "paper").glob("*stage*.yaml")), ids=str)
 def test_every_value_says_where_it_is_from(file):
     lines = [line for line in file.read_text().splitlines() if not line.startswith("#")]
