@@ -81,6 +81,17 @@ def test_messages_with_tags_and_a_bare_conversation(tmp_path):
     assert only(write(tmp_path / "b.jsonl", json.dumps(bare))).media == ()
 
 
+def test_videochat2_has_the_instruction_in_front_of_the_first_question(tmp_path):
+    pairs = [{"i": "Watch.", "q": "Who?", "a": "A dog."}, {"i": "Watch.", "q": "Why?", "a": "Fun."}]
+    entries = [{"video": "k/a.mp4", "QA": pairs}, {"video": "b.mp4", "QA": [{"q": "Q", "a": "A"}]}]
+    first, second = read_annotations(write(tmp_path / "a.json", entries))
+    assert [turn.text for turn in first.turns] == ["Watch. Who?", "A dog.", "Why?", "Fun."]
+    assert first.turns[0].media == (Media("video", tmp_path / "k" / "a.mp4"),)
+    assert [turn.text for turn in second.turns] == ["Q", "A"] and len(second.media) == 1
+    with pytest.raises(EntryError, match="lacks q or a"):
+        read_annotations(write(tmp_path / "a.json", [{"video": "a.mp4", "QA": [{"q": "Q"}]}]))
+
+
 @pytest.mark.parametrize("mark, separator, name", [("", ",", "csv"), ("\ufeff", ";", "csv")])
 def test_tables(tmp_path, mark, separator, name):
     header = ["Video", "start", "end", "question", "answer", "split"]

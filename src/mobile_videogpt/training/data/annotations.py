@@ -2,7 +2,8 @@
 
 LLaVA: ``image`` or ``video`` (a name or a list), ``conversations`` of ``from`` and ``value`` with
 tags. Messages: ``role`` and ``content``, typed content or tags with ``videos`` and ``images``
-beside. Tables: ``video`` or ``image``, ``question``, ``answer``. All know ``start`` and ``end``
+beside. Tables: ``video`` or ``image``, ``question``, ``answer``. VideoChat2-IT: ``QA``, a list of
+``q``, ``a`` and an instruction ``i``. All know ``start`` and ``end``
 in seconds and ``id``; other fields become a record's details.
 """
 
@@ -16,8 +17,8 @@ from .entries import is_table, read_entries
 from .layouts import READERS, Entry, layout_of
 from .records import DataError, EntryError, Record
 
-Layout = Literal["auto", "llava", "messages", "csv"]
-LAYOUTS: tuple[Layout, ...] = ("auto", "llava", "messages", "csv")
+Layout = Literal["auto", "llava", "messages", "csv", "videochat2"]
+LAYOUTS: tuple[Layout, ...] = ("auto", "llava", "messages", "csv", "videochat2")
 
 
 def read_annotations(
@@ -32,7 +33,7 @@ def read_annotations(
     Args:
         path: JSON, JSON lines, CSV or TSV.
         media_root: what relative media paths start from; by default the file's folder.
-        layout: "llava", "messages", "csv", or "auto" to tell by the entry.
+        layout: "llava", "messages", "csv", "videochat2", or "auto" to tell by the entry.
         strict: False accepts media without a tag (put in front) and tags without media (dropped).
 
     Raises:

@@ -13,7 +13,8 @@ from .media_tags import place_media
 from .records import ROLES, EntryError, Media, MediaKind, Record, Role, Turn
 
 _OWN_FIELDS = frozenset(
-    "id video videos image images start end conversations messages question answer system".split()
+    "id video videos image images start end conversations messages QA question answer"
+    " system".split()
 )
 
 
@@ -95,6 +96,8 @@ def layout_of(origin: str, fields: dict[str, Any]) -> str:
         return "llava"
     if "messages" in fields:
         return "messages"
+    if "QA" in fields:
+        return "videochat2"
     if "answer" in fields and "question" in fields:
         return "csv"
     known = ", ".join(sorted(map(str, fields))[:8]) or "none"
@@ -189,8 +192,22 @@ def _read_row(entry: Entry) -> Record:
     return entry.record(place_media(entry.origin, turns, entry.files(), strict=strict))
 
 
+def _read_videochat2(entry: Entry) -> Record:
+    turns: list[tuple[Role, str]] = []
+    for item in _list_of_objects(entry, "QA"):
+        if "q" not in item or "a" not in item:
+            raise entry.error("a pair of QA lacks q or a.")
+        # The instruction is about the whole video: it stands in front of the first question.
+        words = [item.get("i")] * (not turns) + [item["q"]]
+        question = " ".join(filter(None, (entry.text(word, "q").strip() for word in words)))
+        turns += [("user", question), ("assistant", entry.text(item["a"], "a"))]
+    # This layout has no tags: the video is always shown first.
+    return entry.record(place_media(entry.origin, turns, entry.files(), strict=False))
+
+
 READERS: dict[str, Callable[[Entry], Record]] = {
     "llava": _read_llava,
     "messages": _read_messages,
     "csv": _read_row,
+    "videochat2": _read_videochat2,
 }
