@@ -125,6 +125,15 @@ def test_a_cleaned_mixture_keeps_weights_and_prompts(report, folder, entry):
     assert record.media[0].path.exists()
 
 
+def test_an_annotation_file_that_cannot_be_read_is_no_entry(report, folder, entry):
+    write(folder / "a.json", [entry("0.mp4")])
+    config = folder / "mixture.yaml"
+    config.write_text(yaml.safe_dump({"sources": ["a.json", "none.json"]}))
+    document, page = report(config)
+    assert (document["entries"], document["usable"], document["problems"]) == (1, 1, 1)
+    assert "1 annotation file cannot be read." in page.text
+
+
 def test_nothing_usable_leaves_no_cleaned_file(report, folder, entry):
     document, page = report(write(folder / "a.json", [entry("gone.mp4")]))
     assert document["cleaned"] is None and not list((folder / "out").glob("cleaned*"))

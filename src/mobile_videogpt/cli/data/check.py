@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print(report, folder)
     if result.problems:
-        say(f"{report['entries'] - report['usable']} of {report['entries']} entries cannot be used")
+        say(_verdict(report))
     return 1 if result.problems else 0
 
 
@@ -138,6 +138,13 @@ def _print(report: dict[str, Any], folder: Path) -> None:
     answer(str(folder / "report.html"))
     if report["cleaned"]:
         answer(report["cleaned"])
+
+
+def _verdict(report: dict[str, Any]) -> str:
+    unusable = report["entries"] - report["usable"]
+    if not unusable:
+        return f"{report['problems']} of the annotation files cannot be read"
+    return f"{unusable} of {report['entries']} entries cannot be used"
 
 
 @contextmanager

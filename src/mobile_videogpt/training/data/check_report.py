@@ -149,7 +149,8 @@ def _gallery(result: CheckResult) -> Iterator[dict[str, Any]]:
 
 def _sources(result: CheckResult) -> list[dict[str, Any]]:
     bad = Counter(source for source, _ in result.bad)
-    broken = Counter(finding.source for finding in result.problems if finding.index is None)
+    entries = [f for f in result.problems if f.index is None and f.kind != "annotations"]
+    broken = Counter(finding.source for finding in entries)
     return [
         {
             "name": source.name,
