@@ -250,6 +250,20 @@ def test_unusable_files(tmp_path):
         read_annotations(write(tmp_path / "b.json", "[]"), layout="yolo")
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, f"[{'1' * 6000}]"])
+def test_json_that_never_ends_is_an_error_of_the_file(tmp_path, text):
+    with pytest.raises(DataError, match=r"a\.json cannot be read as JSON"):
+        read_annotations(write(tmp_path / "a.json", text))
+    with pytest.raises(EntryError, match="line 1: cannot be read as JSON"):
+        read_annotations(write(tmp_path / "a.jsonl", text))
+
+
+def test_a_cell_that_never_ends_is_an_error_of_the_file(tmp_path):
+    text = 'video,question,answer\na.mp4,"' + "x" * 200_000
+    with pytest.raises(DataError, match=r"a\.csv line 2 is not a table"):
+        read_annotations(write(tmp_path / "a.csv", text))
+
+
 def test_table_errors(tmp_path):
     path = write(tmp_path / "a.csv", "video,answer\na.mp4,yes\n")
     with pytest.raises(EntryError, match="line 2: no column question"):

@@ -69,6 +69,8 @@ def _json_list(path: Path, text: str) -> Iterator[Entry]:
         raise DataError(
             f"{path} line {error.lineno} column {error.colno} is not JSON: {error.msg}."
         ) from None
+    except (ValueError, RecursionError) as error:  # endless numbers, endless brackets
+        raise DataError(f"{path} cannot be read as JSON: {error}.") from None
     if isinstance(document, dict):
         document = [document]
     if not isinstance(document, list):
@@ -100,6 +102,8 @@ def _json_lines(path: Path, text: str) -> Iterator[Entry]:
         except json.JSONDecodeError as error:
             message = f"not JSON: {error.msg} at column {error.colno}."
             yield origin, EntryError(origin, message, "json")
+        except (ValueError, RecursionError) as error:
+            yield origin, EntryError(origin, f"cannot be read as JSON: {error}.", "json")
 
 
 def _mapping(origin: str, value: Any) -> dict[str, Any] | EntryError:
@@ -115,12 +119,19 @@ def _table_rows(path: Path, text: str, delimiter: str) -> Iterator[Entry]:
     if delimiter not in header and ";" in header:
         delimiter = ";"  # what spreadsheets write where the comma is the decimal sign
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restkey="")
-    rows.fieldnames = [name.strip().lower() for name in rows.fieldnames or ()]
-    begun = rows.line_num + 1
-    for row in rows:
-        origin, begun = f"{path} line {begun}", rows.line_num + 1
-        if "" in row and any(row[""] or ()):
-            message = f"more than {len(rows.fieldnames)} columns: put text with commas in quotes."
-            yield origin, EntryError(origin, message)
-        else:
-            yield origin, {name: value or "" for name, value in row.items() if name}
+    try:
+        rows.fieldnames = [name.strip().lower() for name in rows.fieldnames or ()]
+        begun = rows.line_num + 1
+        for row in rows:
+            origin, begun = f"{path} line {begun}", rows.line_num + 1
+            yield origin, _table_row(origin, row, len(rows.fieldnames))
+    except csv.Error as error:
+        raise DataError(f"{path} line {rows.line_num + 1} is not a table: {error}.") from None
+
+
+def _table_row(origin: str, row: dict[str, Any], columns: int) -> dict[str, Any] | EntryError:
+    if any(row.get("") or ()):
+        return EntryError(
+            origin, f"more than {columns} columns: put text with the delimiter in quotes."
+        )
+    return {name: value or "" for name, value in row.items() if name}
