@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 import mobile_videogpt
@@ -64,18 +65,14 @@ def test_the_estimate_counts_the_parameters_that_train(steps):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="peak memory is read from getrusage")
-@pytest.mark.parametrize(
-    "run",
-    [
-        {"stage": "image_projector"},
-        {"stage": "instruct", "gradient_checkpointing": True},
-    ],
-    ids=["stage 1", "stage 3"],
+@pytest.mark.skipif(
+    psutil.virtual_memory().available < 12e9, reason="needs 12 GB of free memory for stage 3"
 )
-def test_the_estimate_is_near_what_the_full_size_process_takes(run):
-    wanted = {"preset": "0.5b", "run": {"dtype": "float32", **run}, "has_profile": False}
-    (step,) = measure(wanted)
+@pytest.mark.skipif(sys.platform == "win32", reason="peak memory is read from getrusage")
+@pytest.mark.parametrize("stage", ["image_projector", "instruct"])
+def test_the_estimate_is_near_what_the_full_size_process_takes(stage):
+    run = {"stage": stage, "dtype": "float32"}
+    (step,) = measure({"preset": "0.5b", "run": run, "has_profile": False})
     ratio = step["ratio"]["process"]
     assert 1 - TOLERANCE < ratio < 1 + TOLERANCE, step["measured_bytes"]
 

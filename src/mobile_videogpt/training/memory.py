@@ -34,8 +34,8 @@ FORMULA = (
     "pixels = batch x frames x 3 x side^2 x 4, for each encoder",
     "kept per token of a language layer = 8E (two norms' inputs, in float32) + b(2Q + 2K + 3I) (q, "
     "output, k, v, gate, its activation, up); with LoRA + b(2E + I + 7r), or + b(5E + Q + I + 7r) "
-    "where the seven inputs are separate copies (dropout or bfloat16; dropout adds as many masks); "
-    "with padding K becomes Q, and b x length is added",
+    "where the seven inputs are separate copies (dropout or bfloat16), with dropout + 5E + Q + I for "
+    "its masks (on a CPU 4 times that); with padding K becomes Q, and b x length is added",
     "kept per token of a projector that trains = b(D + 3E), per token that leaves it bE",
     "activations = tokens x layers x kept per token, or with gradient checkpointing tokens x "
     "layers x bE + one layer",
@@ -147,7 +147,7 @@ def _lora_token_bytes(shape: LayerShape, run: PlannedRun) -> int:
     ranks = len(linears) * run.lora_rank * size
     inputs = sum(into for into, _ in linears)
     if run.lora_dropout:
-        return ranks + 2 * inputs * size
+        return ranks + inputs * (size + run.dropout_mask_bytes)
     if run.dtype != "float32":  # PEFT casts every linear's input on its own
         return ranks + inputs * size
     return ranks + (2 * shape.hidden + shape.inner) * size  # o's input is the attention's output

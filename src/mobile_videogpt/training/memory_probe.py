@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -28,7 +28,7 @@ LORA_TARGETS = r".*language_model\.model\.layers\.\d+\.(self_attn|mlp)\.\w+_proj
 
 
 def measure_step(preset: str, run: PlannedRun, has_profile: bool = True) -> dict[str, Any]:
-    """Run a step twice (the first makes the optimiser's state) and measure the second.
+    """Run a step and measure it.
 
     Args:
         preset: a name of `config.PRESETS`.
@@ -39,6 +39,7 @@ def measure_step(preset: str, run: PlannedRun, has_profile: bool = True) -> dict
         `estimated` and `measured` bytes, `ratio` = estimated / measured.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    run = replace(run, dropout_mask_bytes=1 if device.type == "cuda" else 4)
     config = MobileVideoGPTConfig.preset(preset)
     if run.has_lora:
         import peft  # noqa: F401  (what importing takes is not the step's)
@@ -58,19 +59,21 @@ def measure_step(preset: str, run: PlannedRun, has_profile: bool = True) -> dict
         optimizer.step()
         return float(loss.detach())
 
-    losses = [step()]
-    # Gradients stay: with accumulation they are there while the next batch goes forward.
+    # Gradients are there when a step begins, as after the first of several accumulated batches.
+    for parameter in trained:
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()  # with zero gradients it only makes its state
     states = [x for p in trained for x in optimizer.state[p].values() if torch.is_tensor(x)]
     base += sum(p.nbytes for p in trained) + sum(x.nbytes for x in states)
-    start = time.perf_counter()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-        losses.append(step())
+    start = time.perf_counter()
+    loss = step()
+    seconds = time.perf_counter() - start
+    if device.type == "cuda":
         measured = {"allocator": torch.cuda.max_memory_allocated()}
     else:
-        losses.append(step())
         measured = {"process": _process_bytes() - before}
-    seconds = time.perf_counter() - start
     if device.type == "cpu" and has_profile:
         measured["allocator"] = base + _profiled_peak(step)
     estimate = estimate_memory(config, run, count_parameters(config))
@@ -80,7 +83,7 @@ def measure_step(preset: str, run: PlannedRun, has_profile: bool = True) -> dict
         "device": device.type,
         "sequence_length": sequence_length(config, run),
         "trained_parameters": sum(p.numel() for p in trained),
-        "losses": losses,
+        "loss": loss,
         "seconds_per_step": round(seconds, 3),
         "estimated_bytes": estimate.peak,
         "estimate": {**asdict(estimate), "phase": estimate.phase},

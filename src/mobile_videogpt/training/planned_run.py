@@ -40,6 +40,8 @@ class PlannedRun:
     """Keep each layer's input only and compute the layer again on the way back."""
     lora_rank: int = 128
     lora_dropout: float = 0.0
+    dropout_mask_bytes: int = 1
+    """Of one value: 1 on CUDA; on a CPU PyTorch keeps the mask as float32, 4."""
     is_padded: bool | None = None
     """Rows of unequal length, so that attention needs a mask; None: if there are several rows."""
     has_all_logits: bool = False
