@@ -28,16 +28,21 @@ def launch(recipe: Path, processes: int = 2, timeout: int = 240) -> str:
     source = str(Path(mobile_videogpt.__file__).parent.parent)
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
     command += [f"--master-port={port}", "-m", "mobile_videogpt", "train", str(recipe)]
-    done = subprocess.run(
+    with subprocess.Popen(
         command,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=timeout,  # a rank that waits for another would wait for ever
-        check=False,
         env={**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+    ) as launcher:
+        try:
+            out, errors = launcher.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:  # a rank that waits for another waits for ever
+            launcher.terminate()  # it ends its processes
+            launcher.communicate(timeout=60)
+            pytest.fail(f"the processes still wait for each other after {timeout} s")
+    assert launcher.returncode == 0, errors[-3000:]
+    return out
 
 
 def trained(folder: Path) -> dict[str, torch.Tensor]:
