@@ -4,7 +4,8 @@ import json
 
 import pytest
 import torch
-from media_data import losses, mixed_rows, write_data, write_recipe
+from media_data import losses, mixed_rows, row, write_data, write_recipe
+from safetensors.torch import load_file
 
 from mobile_videogpt.checkpoints import load_model
 from mobile_videogpt.training import media_run
@@ -57,6 +58,16 @@ def test_a_finished_run_is_not_trained_again(finished, monkeypatch):
     recipe = load_media_recipe(finished / "recipe.yaml")
     assert media_run.finished_stages(recipe) == list(recipe.stages)
     assert run(finished / "recipe.yaml", only="0-image_projector") == finished / "out"
+
+
+def test_a_run_killed_before_its_last_word_says_it_when_started_again(finished):
+    stage = finished / "out" / "1-video_projector"
+    before = (stage / "trained.safetensors").read_bytes()
+    (stage / "done.json").unlink()
+    (stage / "trained.safetensors").unlink()
+    run(finished / "recipe.yaml", only="1-video_projector")
+    assert (stage / "trained.safetensors").read_bytes() == before
+    assert (stage / "done.json").is_file()
 
 
 def test_adapter_and_merged_model_say_the_same(finished):
@@ -156,3 +167,32 @@ def test_the_built_in_model_goes_on_from_its_checkpoint_with_stills(tmp_path):
         expected = model(**batch).logits
         again, _ = load_model(tmp_path / "out" / "again" / "adapter")  # merged twice
     torch.testing.assert_close(again(**batch).logits, expected, atol=2e-2, rtol=0)  # float16 base
+
+
+def test_validation_ends_a_stage_at_its_best_checkpoint(tmp_path):
+    """Unseen rows give another answer to the same questions: learning makes it worse there."""
+    write_data(tmp_path / "data", [row(number, answer="yes") for number in range(6)])
+    others = [row(number, answer="no") for number in range(4)]
+    (tmp_path / "data" / "unseen.json").write_text(json.dumps(others))
+    stage = {
+        "kind": "instruct",
+        "steps": 40,
+        "save_steps": 4,
+        "learning_rate": 1e-2,
+        "validation": "data/unseen.json",
+        "patience": 2,
+        "save_total_limit": 9,
+    }
+    run(write_recipe(tmp_path, stage))
+    folder = tmp_path / "out" / "0-instruct"
+    history = json.loads((folder / "history.json").read_text())
+    unseen = {entry["step"]: entry["eval_loss"] for entry in history if "eval_loss" in entry}
+    best = min(unseen, key=unseen.__getitem__)
+    assert max(unseen) == best + 8 < 40
+    name = "adapter_model.safetensors"
+    kept = load_file(folder / "checkpoints" / f"checkpoint-{best}" / name)
+    trained = load_file(folder / "adapter" / name)
+    assert trained.keys() == kept.keys()
+    assert all(torch.equal(trained[key], kept[key]) for key in trained)
+    measures = json.loads((folder / "done.json").read_text())["measures"]
+    assert measures["validation_loss"] == unseen[best]

@@ -17,12 +17,8 @@ def draw_curves(output: Path, stages: list[str], keys: Sequence[str] = CURVES) -
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    histories = {
-        name: [
-            row for row in json.loads((output / name / "history.json").read_text()) if "loss" in row
-        ]
-        for name in stages
-    }
+    whole = {name: json.loads((output / name / "history.json").read_text()) for name in stages}
+    histories = {name: [row for row in rows if "loss" in row] for name, rows in whole.items()}
     (output / "curves.json").write_text(json.dumps(histories))
     figure, axes = plt.subplots(
         len(keys), len(stages), figsize=(3.2 * len(stages), 2.5 * len(keys)), squeeze=False
@@ -34,6 +30,10 @@ def draw_curves(output: Path, stages: list[str], keys: Sequence[str] = CURVES) -
             axis.plot(steps, [row[key] for row in rows])
             axis.set_title(f"{name}: {key.replace('_', ' ')}", fontsize=8)
             axis.tick_params(labelsize=7)
+        unseen = [(row["step"], row["eval_loss"]) for row in whole[name] if "eval_loss" in row]
+        if unseen:
+            axes[0][column].plot(*zip(*unseen, strict=True), "o-", label="validation")
+            axes[0][column].legend(fontsize=7)
         axes[0][column].set_yscale("log")
     figure.tight_layout()
     figure.savefig(output / "curves.png", dpi=110)

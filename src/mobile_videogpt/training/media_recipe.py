@@ -75,6 +75,10 @@ class MediaStage:
     logging_steps: int = 10
     save_steps: int = 500
     save_total_limit: int = 2
+    validation: Path | None = None
+    """Like `data`: its loss is measured at every checkpoint."""
+    patience: int = 0
+    """Checkpoints without a better validation loss that end the stage, at its best; 0: never."""
     source: str = ""
     """What the values follow."""
 
@@ -179,8 +183,9 @@ def _near(folder: Path, value: Any) -> Any:
 def _stage(folder: Path, entry: Any) -> MediaStage:
     path = folder / str(entry)
     raw = read_yaml(path)
-    if isinstance(raw.get("data"), str):
-        raw["data"] = folder / raw["data"]
+    for name in ("data", "validation"):
+        if isinstance(raw.get(name), str):
+            raw[name] = folder / raw[name]
     stage = _build(MediaStage, raw, path)
     _check(stage, path)
     return stage
@@ -196,6 +201,8 @@ def _check(stage: MediaStage, path: Path) -> None:
         raise RecipeError(f"{path} has label_style {stage.label_style!r}; use answers or released.")
     if stage.bf16 not in (True, False, "auto"):
         raise RecipeError(f"{path} has bf16 {stage.bf16!r}; use true, false or auto.")
+    if stage.patience and stage.validation is None:
+        raise RecipeError(f"{path} has patience but no validation; name data to measure it on.")
     if stage.batch_size < 1:
         raise RecipeError(f"{path} has batch_size {stage.batch_size}; it must be at least 1.")
 

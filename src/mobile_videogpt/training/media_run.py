@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedTokenizerBase
+from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase
 
 from ..checkpoints.load import build_model, load_tokenizer, tokenizer_folder
 from ..processor import MobileVideoGPTProcessor
@@ -91,22 +91,34 @@ def _trainer(
         freeze_dtype(model, torch.bfloat16)
     config: Any = model.config
     processor = MobileVideoGPTProcessor.from_config(config, tokenizer)
-    num_samples = stage.steps * stage.global_batch_size
-    dataset = SampleDataset(
-        mixture,
-        processor,
-        num_samples,
-        still_branch=stage.still_branch,
-        label_style=stage.label_style,  # type: ignore[arg-type]
-        max_length=stage.max_length,
-    )
+    unseen, callbacks = None, []
+    if stage.validation is not None:
+        stream = load_mixture(stage.validation, root=recipe.data_root)
+        unseen = _dataset(stage, processor, stream, stream.samples_per_epoch)
+    if stage.patience:
+        callbacks.append(EarlyStoppingCallback(stage.patience))
     return MediaTrainer(
         stage,
         order=_order(recipe, stage, mixture, processor) if stage.group_by_length else None,
         model=model,
         args=_arguments(recipe, stage, folder, use_bf16),
-        train_dataset=dataset,
+        train_dataset=_dataset(stage, processor, mixture, stage.steps * stage.global_batch_size),
+        eval_dataset=unseen,
         data_collator=SampleCollator(int(tokenizer.pad_token_id or 0), stage.still_branch),
+        callbacks=callbacks,
+    )
+
+
+def _dataset(
+    stage: MediaStage, processor: MobileVideoGPTProcessor, stream: Mixture, num_samples: int
+) -> SampleDataset:
+    return SampleDataset(
+        stream,
+        processor,
+        num_samples,
+        still_branch=stage.still_branch,
+        label_style=stage.label_style,  # type: ignore[arg-type]
+        max_length=stage.max_length,
     )
 
 
@@ -128,11 +140,21 @@ def _order(
 
 def _arguments(recipe: MediaRecipe, stage: MediaStage, folder: Path, use_bf16: bool) -> Any:
     state = process_state()
-    checkpointing: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
     if stage.gradient_checkpointing:
-        checkpointing = {
+        chosen |= {
             "activation_checkpointing": True,
             "activation_checkpointing_kwargs": {"use_reentrant": False},
+        }
+    if stage.validation is not None:
+        chosen |= {
+            "eval_strategy": "steps",
+            "eval_steps": stage.save_steps,
+            "per_device_eval_batch_size": stage.batch_size,
+            "prediction_loss_only": True,
+            "load_best_model_at_end": stage.patience > 0,
+            "metric_for_best_model": "eval_loss",
+            "greater_is_better": False,
         }
     return training_arguments(
         stage,
@@ -143,7 +165,7 @@ def _arguments(recipe: MediaRecipe, stage: MediaStage, folder: Path, use_bf16: b
         logging_steps=stage.logging_steps,
         save_total_limit=stage.save_total_limit,
         logging_nan_inf_filter=False,  # a loss that is no number must be seen
-        **checkpointing,
+        **chosen,
         bf16=use_bf16,
         dataloader_num_workers=stage.workers,
         report_to=recipe.report_to,
@@ -167,7 +189,9 @@ def save_model(base: str | Path, folders: list[Path], destination: Path) -> None
 def _measures(history: list[dict[str, float]], stage: MediaStage) -> Measures:
     rows = [row for row in history if "loss" in row]
     last = rows[-max(len(rows) // 10, 1) :]
+    unseen = [row["eval_loss"] for row in history if "eval_loss" in row]
     return {
+        **({"validation_loss": min(unseen) if stage.patience else unseen[-1]} if unseen else {}),
         "loss": sum(row["loss"] for row in last) / max(len(last), 1),
         "samples": stage.steps * stage.global_batch_size,
         "replaced_samples": rows[-1]["replaced_samples"] if rows else 0,

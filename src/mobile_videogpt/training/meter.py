@@ -15,11 +15,12 @@ class Meter:
 
     def __init__(self) -> None:
         self._counts: Tensor | None = None
-        self._since = time.monotonic()
+        self._since: float | None = None  # the first batch starts the clock
         self.num_replaced = 0
 
     def add(self, counts: Tensor) -> None:
         """Counts (3,): samples, visual tokens, replaced samples of a batch."""
+        self._since = self._since or time.monotonic()
         self._counts = counts.clone() if self._counts is None else self._counts + counts
 
     def take(self, device: torch.device) -> Tensor:
@@ -31,7 +32,7 @@ class Meter:
     def report(self, totals: Tensor) -> dict[str, float]:
         """Rates since the last report, from the counts of all processes."""
         now = time.monotonic()
-        seconds, self._since = max(now - self._since, 1e-9), now
+        seconds, self._since = max(now - (self._since or now), 1e-9), now
         samples, visual_tokens, replaced = totals.tolist()
         self.num_replaced += int(replaced)
         return {
