@@ -1,4 +1,9 @@
-"""The paper's three training stages, and the miniature's stage 0 in front of them."""
+"""The paper's three stages, from media on disk or, for the built-in model, from nothing.
+
+``media_recipe`` and ``media_run`` train from videos, pictures and text: ``samples`` makes rows of
+records, ``parameters`` says what trains, ``media_trainer`` how, ``stage_results`` what is left.
+``miniature`` makes the built-in model. Both share ``runner`` and ``trainer``.
+"""
 
 from .recipe import RecipeError
 
