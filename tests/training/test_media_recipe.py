@@ -69,10 +69,13 @@ def test_mistakes_in_a_recipe_are_named(tmp_path, change, named):
 
 
 def test_the_global_batch_is_shared_out(tmp_path):
-    path = write_recipe(tmp_path, {"kind": "instruct", "global_batch_size": 12, "epochs": 2})
+    path = write_recipe(
+        tmp_path, {"kind": "instruct", "global_batch_size": 12, "epochs": 2, "logging_steps": 10}
+    )
     (stage,) = load_media_recipe(path).stages
     assert stage.accumulation(1) == 6 and stage.accumulation(3) == 2
     assert stage.scheduled(samples_per_epoch=100, num_devices=3).steps == 17  # 200 / 12, up
+    assert stage.scheduled(5, 3).logging_steps == 1  # of one step, not every tenth
     with pytest.raises(RecipeError, match=r"12, which is no multiple of batch_size 2 x 4"):
         stage.accumulation(4)
     assert stage.scheduled(100, 3).warmup_steps == 1  # 3 % of 17, up

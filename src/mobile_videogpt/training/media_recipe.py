@@ -75,6 +75,8 @@ class MediaStage:
     logging_steps: int = 10
     save_steps: int = 500
     save_total_limit: int = 2
+    features: Path | None = None
+    """What `data encode` made of the data: read instead of videos and pictures."""
     validation: Path | None = None
     """Like `data`: its loss is measured at every checkpoint."""
     patience: int = 0
@@ -107,10 +109,14 @@ class MediaStage:
         return total // at_once
 
     def scheduled(self, samples_per_epoch: int, num_devices: int) -> MediaStage:
-        """The same stage with its number of steps and its global batch size filled in."""
+        """The same stage with its number of steps and its global batch size filled in.
+
+        A stage shorter than `logging_steps` is logged at its end.
+        """
         total = self.accumulation(num_devices) * self.batch_size * num_devices
         steps = self.steps or math.ceil(self.epochs * samples_per_epoch / total)
-        return replace(self, steps=steps, global_batch_size=total)
+        logging_steps = min(self.logging_steps, steps)
+        return replace(self, steps=steps, global_batch_size=total, logging_steps=logging_steps)
 
 
 @dataclass(frozen=True)
@@ -183,7 +189,7 @@ def _near(folder: Path, value: Any) -> Any:
 def _stage(folder: Path, entry: Any) -> MediaStage:
     path = folder / str(entry)
     raw = read_yaml(path)
-    for name in ("data", "validation"):
+    for name in ("data", "validation", "features"):
         if isinstance(raw.get(name), str):
             raw[name] = folder / raw[name]
     stage = _build(MediaStage, raw, path)

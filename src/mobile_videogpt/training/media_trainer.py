@@ -66,7 +66,7 @@ class MediaTrainer(InOrderTrainer):
             self.meter.add(counts)
         is_learned = labels[:, 1:] != IGNORED  # (B, L - 1), by the position before
         positions = is_learned.any(0).nonzero().squeeze(1)
-        outputs = model(**inputs, logits_to_keep=positions)
+        outputs = model(**inputs, logits_to_keep=positions, use_cache=False)
         logits = outputs.logits.float().flatten(0, 1)  # (B * P, V)
         targets = labels[:, positions + 1].flatten()
         total = F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
