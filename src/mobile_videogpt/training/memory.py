@@ -34,8 +34,8 @@ FORMULA = (
     "pixels = batch x frames x 3 x side^2 x 4, for each encoder",
     "kept per token of a language layer = 8E (two norms' inputs, in float32) + b(2Q + 2K + 3I) (q, "
     "output, k, v, gate, its activation, up); with LoRA + b(2E + I + 7r), or + b(5E + Q + I + 7r) "
-    "where the seven inputs are separate copies (dropout or bfloat16), with dropout + 5E + Q + I for "
-    "its masks (on a CPU 4 times that); with padding K becomes Q, and b x length is added",
+    "where the seven inputs are separate copies (dropout or bfloat16), with dropout + 5E + Q + I "
+    "for its masks (on a CPU 4 times that); with padding K becomes Q, and b x length is added",
     "kept per token of a projector that trains = b(D + 3E), per token that leaves it bE",
     "activations = tokens x layers x kept per token, or with gradient checkpointing tokens x "
     "layers x bE + one layer",
