@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -26,6 +28,7 @@ from ..config import PRESETS, MobileVideoGPTConfig
 from ..models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
 from ..processor.processor import STILL_TOKEN
 from ..processor.prompt import token_id
+from .files import write_json
 from .media_recipe import MediaRecipe, ModelParts
 from .processes import process_state
 from .recipe import RecipeError
@@ -41,20 +44,44 @@ def base_checkpoint(recipe: MediaRecipe) -> str | Path:
     """
     folder = recipe.output / "base"
     state = process_state()
-    if state.is_main_process and not (folder / "config.json").is_file():
-        if isinstance(recipe.model, ModelParts):
-            checkpoint, tokenizer = _assemble(recipe.model, recipe.path.parent, recipe.seed)
-            _write(checkpoint, tokenizer, folder)
-        else:
-            opened = open_checkpoint(recipe.model)
-            tokenizer = load_tokenizer(tokenizer_folder(opened.folder))
-            if add_still_token(opened.config, tokenizer):
-                _write(opened, tokenizer, folder)
+    if state.is_main_process:
+        _check_start(recipe)
+        if not (folder / "config.json").is_file():
+            _make_base(recipe, folder)
     state.wait_for_everyone()
     if (folder / "config.json").is_file():
         return folder
     assert isinstance(recipe.model, str)
     return recipe.model
+
+
+def _check_start(recipe: MediaRecipe) -> None:
+    """A run goes on from the model that it began with, whatever the recipe says by now.
+
+    Raises:
+        RecipeError: if the recipe names another one.
+    """
+    record = recipe.output / "start.json"
+    parts = recipe.model
+    start = {"model": asdict(parts) if isinstance(parts, ModelParts) else parts}
+    if record.is_file() and json.loads(record.read_text(encoding="utf-8")) != start:
+        raise RecipeError(
+            f"{recipe.output} holds a run that began with another model ({record}); give another "
+            "output, or remove that folder."
+        )
+    record.parent.mkdir(parents=True, exist_ok=True)
+    write_json(record, start)
+
+
+def _make_base(recipe: MediaRecipe, folder: Path) -> None:
+    if isinstance(recipe.model, ModelParts):
+        checkpoint, tokenizer = _assemble(recipe.model, recipe.path.parent, recipe.seed)
+        _write(checkpoint, tokenizer, folder)
+        return
+    opened = open_checkpoint(recipe.model)
+    tokenizer = load_tokenizer(tokenizer_folder(opened.folder))
+    if add_still_token(opened.config, tokenizer):
+        _write(opened, tokenizer, folder)
 
 
 def add_still_token(config: MobileVideoGPTConfig, tokenizer: PreTrainedTokenizerBase) -> bool:
