@@ -220,11 +220,21 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, VideoGenerationMix
             (M, V, E) with ``config.num_still_tokens(branch)`` tokens each. The video tokens are
             pooled once, in space: there is no chunk to view as a grid.
         """
+        features = self.encode_still_features(still_pixel_values, branch)
+        return self.project_still_features(features, branch)
+
+    def encode_still_features(self, still_pixel_values: Tensor, branch: str = "image") -> Tensor:
+        """Return one encoder's patch features of single pictures, (M, N, D)."""
         self.config.num_still_tokens(branch)  # names an unknown branch
         pixels = still_pixel_values.unsqueeze(1)  # (M, 1, 3, H, W)
-        if branch == "image":
-            return self._project(self.image_projector, self.encode_images(pixels))
-        return self._project(self.video_projector, self.encode_video_frames(pixels))
+        encode = self.encode_images if branch == "image" else self.encode_video_frames
+        return encode(pixels).squeeze(1)
+
+    def project_still_features(self, still_features: Tensor, branch: str = "image") -> Tensor:
+        """Turn features (M, N, D) of single pictures into visual tokens (M, V, E)."""
+        self.config.num_still_tokens(branch)
+        projector = self.image_projector if branch == "image" else self.video_projector
+        return self._project(projector, still_features.unsqueeze(1))
 
     def _check_frames(self, image_pixel_values: Tensor, video_pixel_values: Tensor) -> None:
         wanted = self.config.num_frames
@@ -255,6 +265,7 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, VideoGenerationMix
         visual_embeds: Tensor | None = None,
         still_pixel_values: Tensor | None = None,
         still_branch: str = "image",
+        still_features: Tensor | None = None,
         still_embeds: Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
@@ -263,8 +274,8 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, VideoGenerationMix
         """Run the language model over text and visual tokens.
 
         The videos come in one of three forms, in the order in which their placeholders stand in the
-        batch: pixels, both encoders' features, or finished visual tokens. Stills have placeholders
-        of their own. A row without placeholders is text only.
+        batch: pixels, both encoders' features, or finished visual tokens; so do the stills, which
+        have placeholders of their own. A row without placeholders is text only.
 
         Args:
             input_ids: (B, L), with ``config.num_visual_tokens`` times ``config.video_token_id`` per
@@ -282,6 +293,7 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, VideoGenerationMix
             visual_embeds: (videos, V, E), from ``encode_video`` or ``project_features``.
             still_pixel_values: (stills, 3, H, W).
             still_branch: which branch they take, see ``encode_stills``.
+            still_features: (stills, N, D) instead, from ``encode_still_features``.
             still_embeds: (stills, V, E) instead, from ``encode_stills``.
             use_cache: return ``past_key_values``.
             logits_to_keep: compute logits for the last so many positions only (0: all), or for
@@ -296,7 +308,9 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, VideoGenerationMix
         visual_embeds = self._visual_embeds(
             image_pixel_values, video_pixel_values, image_features, video_features, visual_embeds
         )
-        still_embeds = self._still_embeds(still_pixel_values, still_branch, still_embeds)
+        still_embeds = self._still_embeds(
+            still_pixel_values, still_features, still_branch, still_embeds
+        )
         if inputs_embeds is None and input_ids is not None:
             inputs_embeds = self.get_input_embeddings()(input_ids)
             # Past the prefill a placeholder is a token like any other: one that the model wrote.
@@ -367,9 +381,15 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, VideoGenerationMix
         )
 
     def _still_embeds(
-        self, pixel_values: Tensor | None, branch: str, embeds: Tensor | None
+        self,
+        pixel_values: Tensor | None,
+        features: Tensor | None,
+        branch: str,
+        embeds: Tensor | None,
     ) -> Tensor | None:
         """Return the stills' tokens (stills, V, E) from whichever form was given, or None."""
+        if embeds is None and features is not None and features.shape[0]:
+            return self.project_still_features(features, branch)
         if embeds is not None or pixel_values is None or pixel_values.shape[0] == 0:
             return embeds
         return self.encode_stills(pixel_values, branch)

@@ -15,13 +15,15 @@ from ..processor import MobileVideoGPTProcessor
 from .base_model import base_checkpoint, write_model
 from .curves import MEDIA_CURVES, draw_curves
 from .data import Mixture, load_mixture
+from .encode import unique_media
+from .features import FeatureReader, FeatureStore, encoder_fingerprint
 from .files import write_json
 from .media_recipe import MediaRecipe, MediaStage
 from .media_trainer import MediaTrainer
 from .order import LengthGroupedSampler
 from .parameters import choose_trainable, freeze_dtype, report_trainable, trainable_names
 from .processes import has_bf16, process_state
-from .samples import SampleCollator, SampleDataset
+from .samples import MediaReader, SampleCollator, SampleDataset
 from .stage_results import ADAPTER, checkpoint_after, save_trained, whole_state
 from .trainer import run_trainer, training_arguments
 
@@ -86,15 +88,16 @@ def _trainer(
     mixture: Mixture,
     tokenizer: PreTrainedTokenizerBase,
 ) -> MediaTrainer:
+    config: Any = model.config
+    processor = MobileVideoGPTProcessor.from_config(config, tokenizer)
+    reader = _reader(recipe, stage, model, processor)  # of the weights as they were loaded
     use_bf16 = has_bf16() if stage.bf16 == "auto" else bool(stage.bf16)
     if use_bf16:
         freeze_dtype(model, torch.bfloat16)
-    config: Any = model.config
-    processor = MobileVideoGPTProcessor.from_config(config, tokenizer)
     unseen, callbacks = None, []
     if stage.validation is not None:
         stream = load_mixture(stage.validation, root=recipe.data_root)
-        unseen = _dataset(stage, processor, stream, stream.samples_per_epoch)
+        unseen = _dataset(stage, processor, stream, stream.samples_per_epoch, reader)
     if stage.patience:
         callbacks.append(EarlyStoppingCallback(stage.patience))
     return MediaTrainer(
@@ -102,15 +105,42 @@ def _trainer(
         order=_order(recipe, stage, mixture, processor) if stage.group_by_length else None,
         model=model,
         args=_arguments(recipe, stage, folder, use_bf16),
-        train_dataset=_dataset(stage, processor, mixture, stage.steps * stage.global_batch_size),
+        train_dataset=_dataset(
+            stage, processor, mixture, stage.steps * stage.global_batch_size, reader
+        ),
         eval_dataset=unseen,
         data_collator=SampleCollator(int(tokenizer.pad_token_id or 0), stage.still_branch),
         callbacks=callbacks,
     )
 
 
+def _reader(
+    recipe: MediaRecipe, stage: MediaStage, model: nn.Module, processor: MobileVideoGPTProcessor
+) -> MediaReader | None:
+    """Reads stored features if the stage names them, after a look whether all are there."""
+    if stage.features is None:
+        return None
+    store = FeatureStore(stage.features)
+    if process_state().is_main_process:
+        whole: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+        fingerprint = encoder_fingerprint(whole, processor)
+        start = recipe.model if isinstance(recipe.model, str) else recipe.output / "base"
+        for path in filter(None, (stage.data, stage.validation)):
+            advice = (
+                f"mobile-videogpt data encode {path} --model {start} --output {stage.features} "
+                f"--stills {stage.still_branch}"
+            )
+            media = unique_media(load_mixture(path, root=recipe.data_root))
+            store.require(media, fingerprint, stage.still_branch, advice)
+    return FeatureReader(store, stage.still_branch)
+
+
 def _dataset(
-    stage: MediaStage, processor: MobileVideoGPTProcessor, stream: Mixture, num_samples: int
+    stage: MediaStage,
+    processor: MobileVideoGPTProcessor,
+    stream: Mixture,
+    num_samples: int,
+    reader: MediaReader | None,
 ) -> SampleDataset:
     return SampleDataset(
         stream,
@@ -119,6 +149,7 @@ def _dataset(
         still_branch=stage.still_branch,
         label_style=stage.label_style,  # type: ignore[arg-type]
         max_length=stage.max_length,
+        reader=reader,
     )
 
 

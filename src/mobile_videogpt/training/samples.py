@@ -192,7 +192,7 @@ class SampleCollator:
         }
         for name in sorted({name for row in rows for name in row["media"]}):
             batch[name] = torch.cat([row["media"][name] for row in rows if name in row["media"]])
-        if "still_pixel_values" in batch:
+        if "still_pixel_values" in batch or "still_features" in batch:
             batch["still_branch"] = self.still_branch
         return batch
 

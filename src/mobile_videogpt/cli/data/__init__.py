@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from mobile_videogpt.cli.data import check, convert, moving_shapes, stats
+from mobile_videogpt.cli.data import check, convert, encode, moving_shapes, stats
 
-KINDS = (moving_shapes, check, stats, convert)
+KINDS = (moving_shapes, check, stats, convert, encode)
 
 
 def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
@@ -15,8 +15,8 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "data",
         parents=parents,
-        help="make, check and convert training data",
-        description="Make training data, check it, count what is in it, convert it.",
+        help="make, check, convert and encode training data",
+        description="Make training data, check it, count what is in it, convert or encode it.",
     )
     kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True)
     for kind in KINDS:
