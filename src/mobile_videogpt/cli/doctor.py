@@ -26,6 +26,7 @@ CORE = (
     "numpy",
     "pyyaml",
     "rich",
+    "jinja2",
 )
 # The extras of pyproject.toml; a test keeps the two in step.
 EXTRAS = {
