@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,10 +22,10 @@ from torch.nn import functional as F
 from ..config import MobileVideoGPTConfig
 from ..models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
 from ..models.parameter_counts import count_parameters
+from .media_recipe import MediaStage
 from .memory import estimate_memory
+from .parameters import choose_trainable, freeze_dtype
 from .planned_run import PlannedRun, sequence_length
-
-LORA_TARGETS = r".*language_model\.model\.layers\.\d+\.(self_attn|mlp)\.\w+_proj"
 
 
 def measure_step(preset: str, run: PlannedRun, has_profile: bool = True) -> dict[str, Any]:
@@ -95,23 +96,22 @@ def measure_step(preset: str, run: PlannedRun, has_profile: bool = True) -> dict
 
 
 def prepare_model(config: MobileVideoGPTConfig, run: PlannedRun) -> nn.Module:
-    """A model with random weights, of which what the stage trains has gradients."""
+    """A model with random weights, prepared as training from media prepares it."""
     model: Any = MobileVideoGPTForConditionalGeneration(config).train()
-    model.requires_grad_(False)
-    if run.dtype == "bfloat16":
-        model.bfloat16()
-    names = ("image_projector", "video_projector") if run.stage == "instruct" else (run.stage,)
     if run.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-    if run.has_lora:
-        from peft import LoraConfig, get_peft_model
-
-        adapter = LoraConfig(
-            r=run.lora_rank, lora_dropout=run.lora_dropout, target_modules=LORA_TARGETS
-        )
-        model = get_peft_model(model, adapter).base_model.model
-    for name in names:
-        getattr(model, name).float().requires_grad_(True)
+        model.activation_checkpointing_enable({"use_reentrant": False})
+    stage = MediaStage(
+        name=run.stage,
+        kind=run.stage,
+        data=Path(),
+        learning_rate=1e-4,
+        batch_size=run.batch_size,
+        lora_rank=run.lora_rank,
+        lora_dropout=run.lora_dropout,
+    )
+    model = choose_trainable(model, stage)
+    if run.dtype == "bfloat16":
+        freeze_dtype(model, torch.bfloat16)
     return model
 
 
