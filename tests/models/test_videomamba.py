@@ -80,3 +80,20 @@ def test_hidden_states_are_the_residual_stream():
 def test_pixels_that_do_not_fit_are_named(shape, message):
     with pytest.raises(ValueError, match=message):
         VideoMambaModel(tiny())(torch.zeros(shape))
+
+
+def test_a_still_is_embedded_as_a_clip_of_one_frame_in_any_precision():
+    """The frames around it are padding: only the middle of the temporal kernel counts."""
+    config = VideoMambaConfig(
+        image_size=48, patch_size=8, hidden_size=96, num_hidden_layers=1, temporal_kernel=7
+    )
+    model = VideoMambaModel(config).eval()
+    pixels = torch.randn(3, 1, 3, 48, 48)
+    conv = model.embeddings.patch_embedding
+    with torch.no_grad():
+        padded = conv(pixels.transpose(1, 2))
+        still = model.embeddings._embed_patches(pixels.transpose(1, 2))
+        torch.testing.assert_close(still, padded, atol=1e-5, rtol=1e-5)
+        whole = model(pixels).last_hidden_state
+        half = model.to(torch.bfloat16)(pixels).last_hidden_state  # once a segmentation fault
+    torch.testing.assert_close(half, whole, atol=0.1, rtol=0.1)

@@ -19,7 +19,13 @@ VISUAL_INPUTS = (
     "video_features",
     "visual_embeds",
 )
-STILL_INPUTS = {"still_pixel_values": None, "still_branch": "image", "still_embeds": None}
+# With their defaults, in the order of `_still_embeds`.
+STILL_INPUTS = {
+    "still_pixel_values": None,
+    "still_features": None,
+    "still_branch": "image",
+    "still_embeds": None,
+}
 
 
 class VideoGenerationMixin(GenerationMixin):

@@ -138,7 +138,7 @@ class VideoMambaEmbeddings(nn.Module):
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """Map (B, T, 3, H, W) pixels to (B, 1 + T * N, D) tokens."""
-        patches = self.patch_embedding(pixel_values.transpose(1, 2))  # (B, D, T, H, W)
+        patches = self._embed_patches(pixel_values.transpose(1, 2))  # (B, D, T, H, W)
         patches = patches.flatten(3).permute(0, 2, 3, 1)  # (B, T, N, D)
         batch, frames = patches.shape[:2]
         class_position, patch_positions = self.position_embedding.split(
@@ -149,6 +149,17 @@ class VideoMambaEmbeddings(nn.Module):
             patches = patches + self.temporal_embedding[:, :frames].unsqueeze(2)
         class_token = (self.class_token + class_position).expand(batch, -1, -1)
         return torch.cat((class_token, patches.flatten(1, 2)), dim=1)  # (B, 1 + T * N, D)
+
+    def _embed_patches(self, frames: Tensor) -> Tensor:
+        """Map (B, 3, T, H, W) pixels to (B, D, T, H, W) patches."""
+        conv = self.patch_embedding
+        reach = conv.padding[0]
+        if frames.shape[2] > 1 or not reach:
+            return conv(frames)
+        # Around a still there is only padding. PyTorch's CPU kernel for bfloat16 crashes on that.
+        return F.conv2d(
+            frames[:, :, 0], conv.weight[:, :, reach], conv.bias, stride=conv.stride[1:]
+        ).unsqueeze(2)
 
 
 class VideoMambaModel(PreTrainedModel):
