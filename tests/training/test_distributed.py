@@ -74,7 +74,13 @@ def test_two_processes_learn_what_one_learns_from_batches_of_every_make_up(tmp_p
     compare(
         tmp_path,
         {"kind": "image_projector", **shared},
-        {"kind": "instruct", **shared, "projector_learning_rate": 1e-4, "save_steps": 2},
+        {
+            "kind": "instruct",
+            **shared,
+            "projector_learning_rate": 1e-4,
+            "gradient_checkpointing": True,
+            "save_steps": 2,
+        },
     )
 
 

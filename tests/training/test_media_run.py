@@ -15,7 +15,7 @@ from mobile_videogpt.training.runner import run
 pytest.importorskip("peft")
 STAGES = (
     {"kind": "image_projector"},
-    {"kind": "video_projector", "global_batch_size": 4, "label_style": "released"},
+    {"kind": "video_projector", "global_batch_size": 4, "label_style": "released", "bf16": True},
     {
         "kind": "instruct",
         "projector_learning_rate": 1e-4,
