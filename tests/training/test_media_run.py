@@ -100,6 +100,13 @@ def test_only_what_a_stage_trains_is_changed(finished):
     assert changed and all(name.startswith("image_projector.") for name in changed)
 
 
+def test_a_stage_that_leaves_out_an_earlier_one_says_so(tmp_path, caplog):
+    write_data(tmp_path / "data", mixed_rows(2))
+    stages = ({"kind": "image_projector"}, {"kind": "video_projector", "steps": 1})
+    run(write_recipe(tmp_path, *stages), only="1-video_projector")
+    assert "starts without 0-image_projector" in caplog.text
+
+
 class Killed(Exception):
     pass
 

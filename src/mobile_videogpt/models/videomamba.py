@@ -153,7 +153,7 @@ class VideoMambaEmbeddings(nn.Module):
     def _embed_patches(self, frames: Tensor) -> Tensor:
         """Map (B, 3, T, H, W) pixels to (B, D, T, H, W) patches."""
         conv = self.patch_embedding
-        reach = conv.padding[0]
+        reach = int(conv.padding[0])
         if frames.shape[2] > 1 or not reach:
             return conv(frames)
         # Around a still there is only padding. PyTorch's CPU kernel for bfloat16 crashes on that.

@@ -71,6 +71,10 @@ def _start(recipe: MediaRecipe, stage: MediaStage) -> tuple[str | Path, list[Pat
     """
     base = base_checkpoint(recipe)
     done = [recipe.output / s.name for s in finished_stages(recipe, stage.name)]
+    names = [s.name for s in recipe.stages]
+    for earlier in recipe.stages[: names.index(stage.name)]:
+        if recipe.output / earlier.name not in done:
+            logger.warning("%s starts without %s, which is not done", stage.name, earlier.name)
     if stage.kind != "instruct" or not any((folder / ADAPTER).is_dir() for folder in done):
         return base, done
     merged = recipe.output / stage.name / "base"
@@ -122,7 +126,8 @@ def _reader(
         return None
     store = FeatureStore(stage.features)
     if process_state().is_main_process:
-        whole: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+        wrapped: Any = model  # by PEFT, or not
+        whole = wrapped.get_base_model() if hasattr(model, "get_base_model") else wrapped
         fingerprint = encoder_fingerprint(whole, processor)
         start = recipe.model if isinstance(recipe.model, str) else recipe.output / "base"
         for path in filter(None, (stage.data, stage.validation)):
