@@ -32,7 +32,6 @@ class Stage:
     lora_alpha: int = 128
     lora_dropout: float = 0.0
     save_steps: int = 200
-    init_from: str = ""  # the stage of the same kind whose result this one goes on from
     attribute_weights: dict[str, float] = field(default_factory=dict)  # dense stages: loss weights
     forget: dict[str, float] = field(default_factory=dict)  # scene stage: attribute -> drop chance
     gate: dict[str, float] = field(default_factory=dict)  # measure -> least value to go on

@@ -34,13 +34,13 @@ from .pretrain import Measures, clip_cache, family_means, load_part, save_part
 
 logger = logging.getLogger(__name__)
 
-# Where each finished part of the model lies: part -> the stages that write it, the last one wins.
+# Where each finished part of the model lies: part -> the stage that writes it.
 PARTS = {
-    "image_encoder": ("stage0-image",),
-    "video_encoder": ("stage0-video", "stage0-video-events"),
-    "language": ("stage0-language", "stage0-language-frames"),
-    "image_projector": ("stage1-image-projector",),
-    "video_projector": ("stage2-video-projector",),
+    "image_encoder": "stage0-image",
+    "video_encoder": "stage0-video",
+    "language": "stage0-language",
+    "image_projector": "stage1-image-projector",
+    "video_projector": "stage2-video-projector",
 }
 LORA_TARGETS = r".*language_model\.model\.layers\.\d+\.(self_attn|mlp)\.\w+_proj"
 
@@ -101,11 +101,11 @@ class FeatureCollator:
 def assemble(recipe: Recipe) -> MobileVideoGPTForConditionalGeneration:
     """The model from the parts trained so far; parts of later stages keep their fresh weights."""
     model = MobileVideoGPTForConditionalGeneration(MobileVideoGPTConfig.preset(recipe.preset))
-    for part, stages in PARTS.items():
-        done = [s for s in stages if (recipe.output / s / "model.safetensors").exists()]
-        if done:
+    for part, stage in PARTS.items():
+        folder = recipe.output / stage
+        if (folder / "model.safetensors").exists():
             module = model.language_model.model if part == "language" else getattr(model, part)
-            load_part(module, recipe.output / done[-1])
+            load_part(module, folder)
     model.tie_weights()
     return model
 
@@ -152,8 +152,6 @@ def run_instruct(recipe: Recipe, stage: Stage, folder: Path) -> Measures:
 
     hide = (stage.hide_branch, stage.hide_branch)
     model, data = _prepare(recipe, stage, hide, ())
-    if stage.init_from:
-        load_instructed(model, recipe.output / stage.init_from)
     adapter = LoraConfig(
         r=stage.lora_rank,
         lora_alpha=stage.lora_alpha,
@@ -187,7 +185,7 @@ def _prepare(
         packer,
         stage.steps * stage.batch_size,
         stage.questions_per_clip,
-        seed=recipe.seed + bool(stage.init_from),  # a stage that goes on asks other questions
+        seed=recipe.seed,
         families=families,
         per_family=stage.per_family,
         hide=hide,
@@ -251,16 +249,11 @@ def final_model(
 ) -> MobileVideoGPTForConditionalGeneration:
     """The model as the last instruction stage (or the named one) left it, LoRA merged."""
     last = stage_name or [s.name for s in recipe.stages() if s.kind == "instruct"][-1]
-    model = assemble(recipe)
-    load_instructed(model, recipe.output / last)
-    return model.eval()
-
-
-def load_instructed(model: MobileVideoGPTForConditionalGeneration, folder: Path) -> None:
-    """Read what stage 3 changed: the merged language model and both projectors."""
+    model, folder = assemble(recipe), recipe.output / last
     load_part(model.language_model.model, folder, "language_model")
     for part in ("image_projector", "video_projector"):
         load_part(getattr(model, part), folder, part)
+    return model.eval()
 
 
 def save_model(recipe: Recipe, folder: Path) -> Path:

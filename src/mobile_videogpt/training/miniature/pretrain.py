@@ -29,14 +29,6 @@ from .packing import QuestionPacker, segment_correct
 from .scene_language import SceneDataset, SceneLanguageModel, collate_scenes
 
 Measures = dict[str, float]
-FIRST_CLIP_OF_SECOND_STAGE = 500_000  # scripts are free: a stage that goes on sees new ones
-
-
-_SCENE_PARTS = {
-    "language_model": "model",
-    "image_scene": "image_scene",
-    "video_scene": "video_scene",
-}
 
 
 def clip_cache(recipe: Recipe, config: MobileVideoGPTConfig, split: str) -> ClipCache:
@@ -55,8 +47,6 @@ def run_dense_video(recipe: Recipe, stage: Stage, folder: Path) -> Measures:
     """Pretrain the video encoder on dense patch labels."""
     config = MobileVideoGPTConfig.preset(recipe.preset)
     model = VideoPretraining(config, stage.attribute_weights)
-    if stage.init_from:
-        load_part(model.encoder, recipe.output / stage.init_from)
     return _run_dense(recipe, stage, folder, config, model, VideoCollator)
 
 
@@ -84,15 +74,11 @@ def run_scene_language(recipe: Recipe, stage: Stage, folder: Path) -> Measures:
     tokenizer = build_tokenizer()
     packer = QuestionPacker(tokenizer, config.num_visual_tokens)
     model = SceneLanguageModel(config, tokenizer.convert_tokens_to_ids, stage.forget)
-    if stage.init_from:
-        for part, name in _SCENE_PARTS.items():
-            load_part(getattr(model, part), recipe.output / stage.init_from, name)
     samples = SceneDataset(
         config,
         packer,
         stage.steps * stage.batch_size,
         stage.questions_per_clip,
-        first_clip=FIRST_CLIP_OF_SECOND_STAGE if stage.init_from else 0,
         hide=stage.hide_branch,
         per_family=stage.per_family,
     )
@@ -100,8 +86,7 @@ def run_scene_language(recipe: Recipe, stage: Stage, folder: Path) -> Measures:
     train_stage(stage, model, samples, collate, folder, recipe.seed)
     unseen = SceneDataset(config, packer, 320, stage.questions_per_clip, split="validation")
     measures = scene_accuracies(model, unseen, tokenizer.pad_token_id)
-    for part, name in _SCENE_PARTS.items():
-        save_part(getattr(model, part), folder, name)
+    save_part(model.language_model, folder)
     return measures
 
 

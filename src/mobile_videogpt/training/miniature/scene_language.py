@@ -180,7 +180,6 @@ class SceneDataset(Dataset[dict[str, Any]]):
         packer: QuestionPacker,
         num_samples: int,
         questions_per_clip: int,
-        first_clip: int = 0,
         split: str = "train",
         hide: float = 0.0,
         per_family: Mapping[str, int] | None = None,
@@ -190,15 +189,14 @@ class SceneDataset(Dataset[dict[str, Any]]):
         self.packer = packer
         self.num_samples = num_samples
         self.questions_per_clip = questions_per_clip
-        self.first_clip = first_clip
         self.split = split
 
     def __len__(self) -> int:
         return self.num_samples
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        clip = make_clip(self.first_clip + index, self.split)
-        rng = np.random.default_rng([index, self.first_clip, 1])
+        clip = make_clip(index, self.split)
+        rng = np.random.default_rng([index, 0, 1])
         questions = draw_questions(clip, rng, self.questions_per_clip, per_family=self.per_family)
         hidden = draw_hidden_branch(self.config, rng, self.hide, self.hide)
         row = self.packer.pack(questions, hidden)
