@@ -1,7 +1,9 @@
 """The memory formula of `info --training` beside what one training step really takes.
 
     python benchmarks/record.py benchmarks/results/training-memory.json -- \
-        python benchmarks/training_memory.py
+        python benchmarks/training_memory.py moving-shapes
+    python benchmarks/record.py benchmarks/results/training-memory-0.5b.json -- \
+        python benchmarks/training_memory.py 0.5b
 
 Every step runs in a process of its own, with random weights, on this machine's CPU (or GPU).
 `allocator` is what PyTorch gave out at most, `process` what the process grew by; the miniature's
@@ -37,9 +39,9 @@ def measure(preset: str, run: dict, has_profile: bool) -> dict:
 
 
 def main(presets: list[str]) -> int:
-    """Measure the named presets (by default the miniature); prints JSON."""
+    """Measure the named presets; prints JSON."""
     steps = []
-    for preset in presets or ["moving-shapes"]:
+    for preset in presets:
         is_miniature = preset == "moving-shapes"
         for run in MINIATURE if is_miniature else FULL_SIZE:
             step = measure(preset, run, has_profile=is_miniature)

@@ -17,7 +17,9 @@ from mobile_videogpt.training.planned_run import PlannedRun
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
-RESULTS = ROOT / "benchmarks" / "results" / "training-memory.json"
+RESULTS = [
+    ROOT / "benchmarks" / "results" / f"training-memory{which}.json" for which in ("", "-0.5b")
+]
 STAGES = {1: "stage1-image-projector", 2: "stage2-video-projector", 3: "stage3-instruct"}
 # Text tokens of a sample (ours: a caption; a question with its answer), and the samples of stage 3
 # that section 4.1 speaks of.
@@ -105,12 +107,12 @@ def strategies_table() -> str:
 
 def measured_table() -> str:
     """The recorded steps: what each took and how far off its estimate was."""
-    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in RESULTS]
     lines = [
         "| Preset | Step | Estimate | Measured | Estimate / measured |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for step in results["steps"]:
+    for step in (step for result in results for step in result["steps"]):
         ((how, measured),) = step["measured_bytes"].items()
         name, estimate = step_name(step["run"]), size(step["estimated_bytes"])
         lines.append(
