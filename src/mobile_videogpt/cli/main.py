@@ -20,6 +20,7 @@ from mobile_videogpt.cli import (
     describe,
     doctor,
     evaluate,
+    finetune,
     info,
     keyframes,
     train,
@@ -27,7 +28,7 @@ from mobile_videogpt.cli import (
 from mobile_videogpt.cli.failures import describe_error
 from mobile_videogpt.cli.output import LogLines, say
 
-COMMANDS = (ask, chat, describe, keyframes, info, convert, doctor, data, train, evaluate)
+COMMANDS = (ask, chat, describe, keyframes, info, convert, doctor, data, train, finetune, evaluate)
 
 DESCRIPTION = """\
 Ask questions about videos with a small video-language model, on any machine.

@@ -23,6 +23,7 @@ from .media_trainer import MediaTrainer
 from .order import LengthGroupedSampler
 from .parameters import choose_trainable, freeze_dtype, report_trainable, trainable_names
 from .processes import has_bf16, process_state
+from .quantize import quantize_language_model
 from .samples import MediaReader, SampleCollator, SampleDataset
 from .stage_results import ADAPTER, checkpoint_after, save_trained, whole_state
 from .trainer import run_trainer, training_arguments
@@ -50,7 +51,10 @@ def train_from_media(recipe: MediaRecipe, stage: MediaStage, folder: Path) -> Me
     mixture = load_mixture(stage.data, root=recipe.data_root)
     stage = stage.scheduled(mixture.samples_per_epoch, state.num_processes)
     torch.manual_seed(recipe.seed)  # LoRA's first weights, whatever was drawn before
-    model = choose_trainable(build_model(checkpoint).train(), stage)
+    whole = build_model(checkpoint).train()
+    if stage.qlora:
+        quantize_language_model(whole)
+    model = choose_trainable(whole, stage)
     names = trainable_names(model, stage.kind)
     if state.is_main_process:
         report_trainable(model, stage, folder)

@@ -124,7 +124,7 @@ class SampleDataset(Dataset[Row]):
             ValueError: if there is nothing to learn, or no room for a medium.
             VideoError: for an unreadable medium.
         """
-        ids, labels = self.prompt.encode_with_labels(self._messages(record), self.label_style)
+        ids, labels = self.prompt.encode_with_labels(self.messages(record), self.label_style)
         is_visual = self._is_visual(ids, record)
         if self.max_length is not None:
             if is_visual[self.max_length :].any():
@@ -149,7 +149,7 @@ class SampleDataset(Dataset[Row]):
             raise ValueError("its text holds placeholders of media")
         return is_visual
 
-    def _messages(self, record: Record) -> list[Message]:
+    def messages(self, record: Record) -> list[Message]:
         """Turns as messages; media are None here, they travel as tensors."""
         messages = [
             Message(
