@@ -3,9 +3,10 @@
     python examples/finetune/zigzag.py OUT
 
 A zigzag goes one way in short diagonal legs, first to one side, then to the other. In every clip
-one object does, beside one or two that move as the model knows it. OUT gets 200 clips to train from
-(`train.csv`) and 60 others, never trained, to measure on (`test.csv`); both tables have the columns
-video, question, answer. The words are the built-in model's own: a zigzag "turns again and again".
+one object does, beside one or two that move in ways the model knows. OUT gets 200 clips to train
+from (`train.csv`) and 60 others, never trained, to measure on (`test.csv`); both tables have the
+columns video, question, answer. The words are the built-in model's own: a zigzag "turns again and
+again".
 """
 
 import argparse
@@ -50,7 +51,7 @@ def zigzag_clip(seed: int) -> Clip | None:
     free = [s for s in script.shapes if s.touches is None and s.motion.kind != "pushed"]
     if len(free) < len(script.shapes) or len(free) < 2:
         return None
-    others = tuple(s for s in free[1:3] if s.event.kind == "none")
+    others = tuple(s for s in free[1:3] if s.event.kind == "none" and s.motion.is_moving)
     if not others:
         return None
     for _ in range(40):
