@@ -24,6 +24,7 @@ from .media_recipe import MediaRecipe, MediaStage, is_media_recipe, load_media_r
 from .media_run import finish, train_from_media
 from .miniature import instruct, pretrain
 from .processes import process_state
+from .provenance import note_start
 from .recipe import Recipe, RecipeError, Stage, load_recipe
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ def run(config_path: str | Path, only: str | None = None) -> Path:
     if only:
         _run_stage(recipe, recipe.stage(only))
         return recipe.output
+    note_start(recipe.output, recipe.path)
     _render(recipe)
     for group in recipe.lanes:
         if len(group) == 1:
@@ -71,6 +73,8 @@ def _render(recipe: Recipe) -> None:
 
 def run_media(recipe: MediaRecipe, only: str | None = None) -> Path:
     """Train a recipe that starts from media; every process of a distributed run calls this."""
+    if process_state().is_main_process:
+        note_start(recipe.output, recipe.path)
     for stage in [recipe.stage(only)] if only else recipe.stages:
         folder = recipe.output / stage.name
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -87,7 +86,7 @@ def model_card(recipe: Recipe, report: dict[str, Any]) -> str:
         parameters=sum(_size(shape) for shape in shapes) / 1e6,
         recipe=recipe.path,
         seed=recipe.seed,
-        commit=_commit(),
+        commit=_start(recipe)["commit"],
         report_seed=report["seed"],
         questions=report["questions"],
         from_files=report["questions_from_files"],
@@ -111,7 +110,12 @@ def run_record(recipe: Recipe, points: int = 30) -> dict[str, Any]:
         losses = [[entry["step"], round(entry["loss"], 4)] for entry in history if "loss" in entry]
         done = json.loads((folder / "done.json").read_text())
         stages[stage.name] = {**done, "loss": losses[:: max(len(losses) // points, 1)]}
-    return {"recipe": str(recipe.path), "commit": _commit(), "stages": stages}
+    return {**_start(recipe), "stages": stages}
+
+
+def _start(recipe: Recipe) -> dict[str, Any]:
+    noted: dict[str, Any] = json.loads((recipe.output / "run.json").read_text())
+    return noted
 
 
 def _size(shape: list[int]) -> int:
@@ -119,12 +123,6 @@ def _size(shape: list[int]) -> int:
     for side in shape:
         total *= side
     return total
-
-
-def _commit() -> str:
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
-    return done.stdout.strip() or "unknown"
 
 
 def _family_row(name: str, row: dict[str, Any]) -> str:
