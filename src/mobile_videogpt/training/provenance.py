@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import subprocess
+import sys
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -24,9 +26,10 @@ def note_start(output: Path, recipe: Path) -> None:
 
 
 def provenance(recipe: Path) -> dict[str, Any]:
-    """Recipe, commit of the package's checkout (None outside one), versions, machine, time."""
+    """Recipe, command, commit of the package's checkout (None outside one), versions, machine."""
     return {
         "recipe": str(recipe),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "commit": package_commit(),
         "versions": {"python": platform.python_version(), **_versions()},
         "machine": {"cores": os.cpu_count(), "platform": platform.platform()},
