@@ -17,9 +17,7 @@ from mobile_videogpt.training.planned_run import PlannedRun
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
-RESULTS = [
-    ROOT / "benchmarks" / "results" / f"training-memory{which}.json" for which in ("", "-0.5b")
-]
+RESULTS = sorted((ROOT / "benchmarks" / "results").glob("training-memory*.json"))
 STAGES = {1: "stage1-image-projector", 2: "stage2-video-projector", 3: "stage3-instruct"}
 # Text tokens of a sample (ours: a caption; a question with its answer), and the samples of stage 3
 # that section 4.1 speaks of.

@@ -66,12 +66,12 @@ def test_the_estimate_counts_the_parameters_that_train(steps):
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    psutil.virtual_memory().available < 12e9, reason="needs 12 GB of free memory for stage 3"
+    psutil.virtual_memory().available < 8e9, reason="needs 8 GB of free memory for stage 3"
 )
 @pytest.mark.skipif(sys.platform == "win32", reason="peak memory is read from getrusage")
 @pytest.mark.parametrize("stage", ["image_projector", "instruct"])
 def test_the_estimate_is_near_what_the_full_size_process_takes(stage):
-    run = {"stage": stage, "dtype": "float32"}
+    run = {"stage": stage, "media": "still", "dtype": "float32"}
     (step,) = measure({"preset": "0.5b", "run": run, "has_profile": False})
     ratio = step["ratio"]["process"]
     assert 1 - TOLERANCE < ratio < 1 + TOLERANCE, step["measured_bytes"]
