@@ -24,7 +24,7 @@ pytest.importorskip("peft")
 
 def record(*videos: str, answer: str = "yes", number: int = 0) -> Record:
     media = tuple(Media("video", Path(name)) for name in videos)
-    turns = (Turn("user", f"is it red {number}?", media), Turn("assistant", answer))
+    turns = (Turn("user", f"is it red {'again ' * number}?", media), Turn("assistant", answer))
     return Record(str(number), turns, f"clips.csv entry {number}")
 
 
