@@ -103,7 +103,9 @@ def test_one_version_everywhere():
     assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("argv", [[], ["ask"], ["train"], ["finetune"], ["doctor"]], ids=lambda a: " ".join(a))
+@pytest.mark.parametrize(
+    "argv", [[], ["ask"], ["train"], ["finetune"], ["doctor"]], ids=lambda a: " ".join(a)
+)
 def test_help_imports_no_torch(argv: list[str]):
     code = (
         "import sys\n"
