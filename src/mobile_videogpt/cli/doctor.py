@@ -33,6 +33,7 @@ EXTRAS = {
     "train": ("peft", "matplotlib"),
     "eval": ("matplotlib",),
     "ray": ("ray",),
+    "qlora": ("peft", "bitsandbytes"),
     "onnx": ("onnx", "onnxruntime"),
     "serve": ("fastapi", "uvicorn"),
 }

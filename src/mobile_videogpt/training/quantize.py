@@ -23,7 +23,9 @@ def require_qlora() -> None:
     if not torch.cuda.is_available():
         raise RecipeError("QLoRA needs a CUDA device, and there is none: leave --qlora out.")
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise RecipeError("QLoRA needs the package bitsandbytes: pip install bitsandbytes")
+        raise RecipeError(
+            "QLoRA needs the package bitsandbytes: pip install 'mobile-videogpt[qlora]'"
+        )
 
 
 def quantize_language_model(model: nn.Module) -> None:
