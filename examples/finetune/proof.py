@@ -36,7 +36,7 @@ def measure(model: str, table: Path) -> dict:
     with table.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             said = str(chat.ask(table.parent / row["video"], row["question"], max_new_tokens=8))
-            kind = row["question"].split()[1] if row["answer"] not in ("yes", "no") else "yes or no"
+            kind = row["question"].split()[1]  # color, shape or object
             for key in (kind, "all"):
                 right[key].append(said.strip() == row["answer"])
                 chance[key].append(float(row["chance"]))

@@ -75,18 +75,15 @@ def gap(a: Shape, b: Shape) -> float:
 def questions(clip: Clip) -> Iterator[tuple[str, str, float]]:
     """Question, answer, and how often one who sees the objects but not the motion would be right.
 
-    Two ask which object zigzags; of the last two, one is answered yes and one no.
+    All ask which object zigzags, by its colour, its shape and its name.
     """
     (ours,) = (shape for shape in clip.shapes if shape.motion.kind == "zigzag")
-    others = [shape for shape in clip.shapes if shape is not ours]
     for name in ATTRIBUTES:
         answer = getattr(ours, name)
         chance = sum(getattr(s, name) == answer for s in clip.shapes) / len(clip.shapes)
         if chance < 1:
             yield f"What {name} is the object that turns again and again?", answer, chance
-    other = others[clip.seed % len(others)]
-    for shape, answer in ((ours, "yes"), (other, "no")):
-        yield f"Does the {shape.name} turn again and again?", answer, 0.5
+    yield "Which object turns again and again?", ours.name, 1 / len(clip.shapes)
 
 
 def write_split(out: Path, split: str, count: int) -> Path:

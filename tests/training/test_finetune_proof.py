@@ -34,8 +34,6 @@ def test_zigzags_are_exact_and_shown_beside_moving_objects(example):
         assert turns in (3, 4)
         assert ((path >= 0) & (path <= 1)).all()
         assert len(clip.shapes) > 1 and all(shape.motion.is_moving for shape in clip.shapes)
-    answers = [answer for clip in clips for _, answer, _ in zigzag.questions(clip)]
-    assert answers.count("yes") == answers.count("no") == len(clips)
     assert all(chance < 1 for clip in clips for _, _, chance in zigzag.questions(clip))
 
 
