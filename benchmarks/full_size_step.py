@@ -26,8 +26,8 @@ from mobile_videogpt.synthetic.dataset import write_clip
 # Started with a recipe it makes the model; with a stage as well, it trains that stage.
 STEP = """
 import sys
-from mobile_videogpt.training.base_model import base_checkpoint
-from mobile_videogpt.training.media_recipe import load_media_recipe
+from mobile_videogpt.training.media.base_model import base_checkpoint
+from mobile_videogpt.training.media.recipe import load_media_recipe
 from mobile_videogpt.training.runner import run
 
 recipe, *stage = sys.argv[1:]

@@ -26,10 +26,10 @@ import torch
 from mobile_videogpt.checkpoints import load_model
 from mobile_videogpt.synthetic import Clip, make_clip
 from mobile_videogpt.synthetic.dataset import clip_questions
-from mobile_videogpt.training import media_run
 from mobile_videogpt.training.data import load_mixture
-from mobile_videogpt.training.encode import EncodeOptions, encode_media, unique_media
-from mobile_videogpt.training.media_recipe import MediaRecipe, MediaStage
+from mobile_videogpt.training.media import run as media_run
+from mobile_videogpt.training.media.encode import EncodeOptions, encode_media, unique_media
+from mobile_videogpt.training.media.recipe import MediaRecipe, MediaStage
 from mobile_videogpt.training.runner import run_media
 
 BATCH, EPOCHS = 8, 2

@@ -31,7 +31,12 @@ FULL_SIZE = [{"stage": "image_projector"}, {"stage": "instruct", "media": "still
 def measure(preset: str, run: dict, has_profile: bool) -> dict:
     """One step, without the parts of the estimate."""
     wanted = {"preset": preset, "run": {"dtype": "float32", **run}, "has_profile": has_profile}
-    command = [sys.executable, "-m", "mobile_videogpt.training.memory_probe", json.dumps(wanted)]
+    command = [
+        sys.executable,
+        "-m",
+        "mobile_videogpt.training.planning.memory_probe",
+        json.dumps(wanted),
+    ]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     (step,) = json.loads(done.stdout)["steps"]
     del step["estimate"]

@@ -13,7 +13,7 @@ import yaml
 
 from mobile_videogpt.cli.training_estimate import estimate_training, size
 from mobile_videogpt.config import MobileVideoGPTConfig
-from mobile_videogpt.training.planned_run import PlannedRun
+from mobile_videogpt.training.planning.planned_run import PlannedRun
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")

@@ -197,7 +197,7 @@ def anchors(path: Path) -> set[str]:
 
 
 def test_the_training_page_lists_every_field_of_a_stage():
-    from mobile_videogpt.training.media_recipe import MediaRecipe, MediaStage, ModelParts
+    from mobile_videogpt.training.media.recipe import MediaRecipe, MediaStage, ModelParts
     from mobile_videogpt.training.recipe import Stage
 
     page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")

@@ -11,8 +11,8 @@ from mobile_videogpt.checkpoints.files import open_tensors
 from mobile_videogpt.config import MobileVideoGPTConfig
 from mobile_videogpt.models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
 from mobile_videogpt.synthetic.vocabulary import build_tokenizer
-from mobile_videogpt.training.base_model import add_still_token, base_checkpoint
-from mobile_videogpt.training.media_recipe import load_media_recipe
+from mobile_videogpt.training.media.base_model import add_still_token, base_checkpoint
+from mobile_videogpt.training.media.recipe import load_media_recipe
 from mobile_videogpt.training.recipe import RecipeError
 
 STAGE = {"kind": "image_projector"}

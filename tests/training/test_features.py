@@ -9,13 +9,13 @@ from media_data import image, losses, mixed_rows, row, video, write_data, write_
 from safetensors import safe_open
 
 from mobile_videogpt.checkpoints import load_model
-from mobile_videogpt.training import encode
-from mobile_videogpt.training.base_model import add_still_token
 from mobile_videogpt.training.data import DataError, load_mixture
-from mobile_videogpt.training.encode import EncodeOptions, encode_media, unique_media
-from mobile_videogpt.training.features import FeatureReader, FeatureStore
+from mobile_videogpt.training.media import encode
+from mobile_videogpt.training.media.base_model import add_still_token
+from mobile_videogpt.training.media.encode import EncodeOptions, encode_media, unique_media
+from mobile_videogpt.training.media.features import FeatureReader, FeatureStore
+from mobile_videogpt.training.media.samples import PixelReader
 from mobile_videogpt.training.runner import run
-from mobile_videogpt.training.samples import PixelReader
 from mobile_videogpt.video.errors import VideoError
 
 pytest.importorskip("peft")

@@ -10,14 +10,14 @@ from media_data import write_media
 from mobile_videogpt.checkpoints import load_model
 from mobile_videogpt.config import MobileVideoGPTConfig
 from mobile_videogpt.synthetic.vocabulary import build_tokenizer
-from mobile_videogpt.training import media_run
 from mobile_videogpt.training.data import DataError, Media, Record, Turn, read_annotations
 from mobile_videogpt.training.finetune import FinetuneOptions, finetune, plan, push, run
 from mobile_videogpt.training.finetune.prepare import check_vocabulary
 from mobile_videogpt.training.finetune.score import answer_records, score_records
 from mobile_videogpt.training.finetune.split import split_records
+from mobile_videogpt.training.media import run as media_run
+from mobile_videogpt.training.media.samples import PixelReader
 from mobile_videogpt.training.recipe import RecipeError
-from mobile_videogpt.training.samples import PixelReader
 
 pytest.importorskip("peft")
 

@@ -4,7 +4,7 @@ import pytest
 import yaml
 from media_data import write_recipe
 
-from mobile_videogpt.training.media_recipe import (
+from mobile_videogpt.training.media.recipe import (
     ModelParts,
     is_media_recipe,
     load_media_recipe,

@@ -8,8 +8,8 @@ from media_data import losses, mixed_rows, row, write_data, write_recipe
 from safetensors.torch import load_file
 
 from mobile_videogpt.checkpoints import load_model
-from mobile_videogpt.training import media_run
-from mobile_videogpt.training.media_recipe import load_media_recipe
+from mobile_videogpt.training.media import run as media_run
+from mobile_videogpt.training.media.recipe import load_media_recipe
 from mobile_videogpt.training.runner import run
 
 pytest.importorskip("peft")

@@ -13,8 +13,12 @@ import pytest
 import mobile_videogpt
 from mobile_videogpt.config import MobileVideoGPTConfig
 from mobile_videogpt.models.parameter_counts import count_parameters
-from mobile_videogpt.training.memory import estimate_memory
-from mobile_videogpt.training.planned_run import PlannedRun, sequence_length, trained_parameters
+from mobile_videogpt.training.planning.memory import estimate_memory
+from mobile_videogpt.training.planning.planned_run import (
+    PlannedRun,
+    sequence_length,
+    trained_parameters,
+)
 
 pytest.importorskip("peft")
 
@@ -34,7 +38,7 @@ RUNS = [
 
 def measure(*wanted: dict) -> list[dict]:
     """What the probe finds in a process of its own."""
-    command = [sys.executable, "-m", "mobile_videogpt.training.memory_probe"]
+    command = [sys.executable, "-m", "mobile_videogpt.training.planning.memory_probe"]
     done = subprocess.run(
         [*command, *(json.dumps(each) for each in wanted)],
         capture_output=True,

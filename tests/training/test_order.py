@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mobile_videogpt.training.order import WINDOW, LengthGroupedSampler
+from mobile_videogpt.training.media.order import WINDOW, LengthGroupedSampler
 
 PER_EPOCH = 50
 

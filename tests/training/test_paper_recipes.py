@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from mobile_videogpt.config import PRESETS
-from mobile_videogpt.training.media_recipe import KINDS, MediaRecipe, load_media_recipe
+from mobile_videogpt.training.media.recipe import KINDS, MediaRecipe, load_media_recipe
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 RECIPES = ("0.5b", "1.5b", "0.5b-released", "1.5b-released")

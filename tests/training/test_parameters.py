@@ -8,8 +8,7 @@ import torch
 
 from mobile_videogpt.config import MobileVideoGPTConfig
 from mobile_videogpt.models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
-from mobile_videogpt.training.media_recipe import MediaStage
-from mobile_videogpt.training.parameters import (
+from mobile_videogpt.training.media.parameters import (
     choose_trainable,
     count_parameters,
     freeze_dtype,
@@ -17,6 +16,7 @@ from mobile_videogpt.training.parameters import (
     report_trainable,
     trainable_names,
 )
+from mobile_videogpt.training.media.recipe import MediaStage
 
 pytest.importorskip("peft")
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from mobile_videogpt.checkpoints import load_model
-from mobile_videogpt.training import quantize
-from mobile_videogpt.training.media_recipe import MediaStage
-from mobile_videogpt.training.parameters import choose_trainable, trainable_names
+from mobile_videogpt.training.media import quantize
+from mobile_videogpt.training.media.parameters import choose_trainable, trainable_names
+from mobile_videogpt.training.media.recipe import MediaStage
 from mobile_videogpt.training.recipe import RecipeError
 
 

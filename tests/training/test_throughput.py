@@ -6,9 +6,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mobile_videogpt.config import MobileVideoGPTConfig
 from mobile_videogpt.models.parameter_counts import count_parameters
-from mobile_videogpt.training.memory_probe import compute_loss, make_batch, prepare_model
-from mobile_videogpt.training.planned_run import PlannedRun, layer_shape, sequence_length
-from mobile_videogpt.training.throughput import count_flops, estimate_time
+from mobile_videogpt.training.planning.memory_probe import compute_loss, make_batch, prepare_model
+from mobile_videogpt.training.planning.planned_run import PlannedRun, layer_shape, sequence_length
+from mobile_videogpt.training.planning.throughput import count_flops, estimate_time
 
 pytest.importorskip("peft")
 

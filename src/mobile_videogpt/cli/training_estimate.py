@@ -15,8 +15,8 @@ from mobile_videogpt.cli.arguments import positive_float, positive_int, probabil
 
 if TYPE_CHECKING:
     from mobile_videogpt.config import MobileVideoGPTConfig
-    from mobile_videogpt.training.memory import MemoryEstimate
-    from mobile_videogpt.training.planned_run import PlannedRun
+    from mobile_videogpt.training.planning.memory import MemoryEstimate
+    from mobile_videogpt.training.planning.planned_run import PlannedRun
 
 STAGES = {"1": "image_projector", "2": "video_projector", "3": "instruct"}
 GPU_NAMES = ("a100-40gb", "a100-80gb", "h100-80gb")
@@ -100,7 +100,7 @@ def share(text: str) -> float:
 
 def planned_run(args: argparse.Namespace) -> PlannedRun:
     """The run that the arguments describe."""
-    from mobile_videogpt.training.planned_run import PlannedRun
+    from mobile_videogpt.training.planning.planned_run import PlannedRun
 
     return PlannedRun(
         stage=STAGES.get(args.stage, args.stage),
@@ -121,8 +121,8 @@ def estimate_training(
 ) -> dict[str, Any]:
     """Memory and time of the run, and how they are computed."""
     from mobile_videogpt.models.parameter_counts import count_parameters
-    from mobile_videogpt.training import memory, throughput
-    from mobile_videogpt.training.planned_run import sequence_length, trained_parameters
+    from mobile_videogpt.training.planning import memory, throughput
+    from mobile_videogpt.training.planning.planned_run import sequence_length, trained_parameters
 
     run, parameters = planned_run(args), count_parameters(config)
     flops = throughput.count_flops(config, run, parameters)
@@ -173,7 +173,7 @@ def measure_training(name: str, args: argparse.Namespace) -> dict[str, Any]:
     wanted = json.dumps({"preset": name, "run": asdict(planned_run(args)), "has_profile": False})
     source = Path(__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-m", "mobile_videogpt.training.memory_probe", wanted],
+        [sys.executable, "-m", "mobile_videogpt.training.planning.memory_probe", wanted],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(source), *sys.path])},

@@ -1,8 +1,8 @@
 """The paper's three stages, from media on disk or, for the built-in model, from nothing.
 
-``media_recipe`` and ``media_run`` train from videos, pictures and text: ``samples`` makes rows of
-records, ``parameters`` says what trains, ``media_trainer`` how, ``stage_results`` what is left.
-``miniature`` makes the built-in model. Both share ``runner`` and ``trainer``.
+``media`` trains from videos, pictures and text, which ``data`` reads; ``finetune`` wraps it up in
+one command, ``planning`` says beforehand what a run takes. ``miniature`` makes the built-in model.
+All share ``runner`` and ``trainer``.
 """
 
 from .recipe import RecipeError

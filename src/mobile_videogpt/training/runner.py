@@ -20,8 +20,8 @@ import torch
 from ..config import MobileVideoGPTConfig
 from .curves import draw_curves
 from .files import write_json
-from .media_recipe import MediaRecipe, MediaStage, is_media_recipe, load_media_recipe
-from .media_run import finish, train_from_media
+from .media.recipe import MediaRecipe, MediaStage, is_media_recipe, load_media_recipe
+from .media.run import finish, train_from_media
 from .miniature import instruct, pretrain
 from .processes import process_state
 from .provenance import note_start

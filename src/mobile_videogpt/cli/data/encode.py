@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     from mobile_videogpt.checkpoints import load_model
     from mobile_videogpt.engines.devices import pick_device
     from mobile_videogpt.training.data import load_mixture
-    from mobile_videogpt.training.encode import EncodeOptions, encode_media, unique_media
+    from mobile_videogpt.training.media.encode import EncodeOptions, encode_media, unique_media
 
     with status(f"reading {args.config}"):
         media = unique_media(load_mixture(args.config, root=args.root))

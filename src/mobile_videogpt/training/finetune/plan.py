@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from ...config import MobileVideoGPTConfig
 from ...models.parameter_counts import count_parameters
-from ..media_recipe import MediaRecipe, MediaStage
-from ..memory import estimate_memory
-from ..planned_run import PlannedRun
+from ..media.recipe import MediaRecipe, MediaStage
+from ..planning.memory import estimate_memory
+from ..planning.planned_run import PlannedRun
 from ..processes import has_bf16
 from .memory_at_hand import usable_bytes
 from .options import FinetuneOptions
@@ -27,7 +27,7 @@ class Sizes:
     Attributes:
         batch_size: samples at a time; the rest of a step is accumulated.
         gradient_checkpointing: needed to fit even one sample.
-        estimated_bytes: of a step, by `training.memory`.
+        estimated_bytes: of a step, by `training.planning.memory`.
         usable_bytes, device: what there is.
     """
 

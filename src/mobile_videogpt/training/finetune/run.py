@@ -16,18 +16,18 @@ import torch
 from ...checkpoints import load_model
 from ...models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
 from ...processor import MobileVideoGPTProcessor
-from ..base_model import base_checkpoint
 from ..data.annotations import read_annotations
 from ..data.mixture import load_mixture
 from ..data.records import Record
-from ..encode import EncodeOptions, Progress, encode_media, unique_media
-from ..features import FeatureReader, FeatureStore
 from ..files import write_json, write_text
-from ..media_recipe import MediaRecipe
+from ..media.base_model import base_checkpoint
+from ..media.encode import EncodeOptions, Progress, encode_media, unique_media
+from ..media.features import FeatureReader, FeatureStore
+from ..media.quantize import require_qlora
+from ..media.recipe import MediaRecipe
+from ..media.stage_results import ADAPTER
 from ..processes import process_state
-from ..quantize import require_qlora
 from ..runner import run_media
-from ..stage_results import ADAPTER
 from .card import Example, example_texts, model_card
 from .options import FinetuneOptions, remember
 from .plan import STAGE, build_recipe, choose_sizes

@@ -20,7 +20,7 @@ from ...processor.prompt import IGNORED
 from ..data.annotations import read_annotations
 from ..data.mixture import mixture_of
 from ..data.records import Record
-from ..samples import MediaReader, SampleCollator, SampleDataset
+from ..media.samples import MediaReader, SampleCollator, SampleDataset
 
 MOST_NEW_TOKENS = 64
 

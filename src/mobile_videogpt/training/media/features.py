@@ -25,10 +25,10 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from ..models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
-from ..processor import MobileVideoGPTProcessor
-from ..video.errors import VideoError
-from .data.records import DataError, Media
+from ...models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
+from ...processor import MobileVideoGPTProcessor
+from ...video.errors import VideoError
+from ..data.records import DataError, Media
 
 FORMAT = 1
 DTYPES = {"float16": torch.float16, "float32": torch.float32}

@@ -1,8 +1,8 @@
 """One training step with random weights, its memory measured: what `memory` is checked against.
 
-A process of its own (`python -m mobile_videogpt.training.memory_probe JSON...`), because the peak
-of a process belongs to everything it did before. Two numbers on a CPU: the allocator's (exact,
-through the profiler) and the growth of the process (what the machine must have, with the
+A process of its own (`python -m mobile_videogpt.training.planning.memory_probe JSON...`), because
+the peak of a process belongs to everything it did before. Two numbers on a CPU: the allocator's
+(exact, through the profiler) and the growth of the process (what the machine must have, with the
 allocator's slack); on CUDA the allocator's own peak.
 """
 
@@ -19,12 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..config import MobileVideoGPTConfig
-from ..models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
-from ..models.parameter_counts import count_parameters
-from .media_recipe import MediaStage
+from ...config import MobileVideoGPTConfig
+from ...models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
+from ...models.parameter_counts import count_parameters
+from ..media.parameters import choose_trainable, freeze_dtype
+from ..media.recipe import MediaStage
 from .memory import estimate_memory
-from .parameters import choose_trainable, freeze_dtype
 from .planned_run import PlannedRun, sequence_length
 
 

@@ -17,9 +17,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from ..checkpoints.files import open_tensors
-from ..checkpoints.load import Checkpoint, open_checkpoint
-from ..checkpoints.lora import merge_adapter
+from ...checkpoints.files import open_tensors
+from ...checkpoints.load import Checkpoint, open_checkpoint
+from ...checkpoints.lora import merge_adapter
 from .base_model import with_trained
 
 TRAINED, ADAPTER = "trained.safetensors", "adapter"

@@ -12,26 +12,26 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from ..checkpoints.encoders import complete_encoders
-from ..checkpoints.errors import CheckpointError
-from ..checkpoints.files import LazyTensor, open_tensors
-from ..checkpoints.hub import find_checkpoint
-from ..checkpoints.load import (
+from ...checkpoints.encoders import complete_encoders
+from ...checkpoints.errors import CheckpointError
+from ...checkpoints.files import LazyTensor, open_tensors
+from ...checkpoints.hub import find_checkpoint
+from ...checkpoints.load import (
     Checkpoint,
     build_model,
     load_tokenizer,
     open_checkpoint,
     tokenizer_folder,
 )
-from ..checkpoints.names import from_released
-from ..config import PRESETS, MobileVideoGPTConfig
-from ..models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
-from ..processor.processor import STILL_TOKEN
-from ..processor.prompt import token_id
-from .files import write_json
-from .media_recipe import MediaRecipe, ModelParts
-from .processes import process_state
-from .recipe import RecipeError
+from ...checkpoints.names import from_released
+from ...config import PRESETS, MobileVideoGPTConfig
+from ...models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
+from ...processor.processor import STILL_TOKEN
+from ...processor.prompt import token_id
+from ..files import write_json
+from ..processes import process_state
+from ..recipe import RecipeError
+from .recipe import MediaRecipe, ModelParts
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +142,7 @@ def _named_parts(
 def _tokenizer(parts: ModelParts, config: MobileVideoGPTConfig) -> PreTrainedTokenizerBase:
     place = parts.tokenizer or parts.language_model
     if not place and parts.preset == "moving-shapes":
-        from ..synthetic.vocabulary import build_tokenizer
+        from ...synthetic.vocabulary import build_tokenizer
 
         return build_tokenizer()
     if not place:

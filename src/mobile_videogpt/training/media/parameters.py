@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from .files import write_json
-from .media_recipe import MediaStage
+from ..files import write_json
+from .recipe import MediaStage
 
 logger = logging.getLogger(__name__)
 

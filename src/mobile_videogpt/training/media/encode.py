@@ -21,10 +21,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ..models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
-from ..processor import MobileVideoGPTProcessor
-from .data.mixture import Mixture
-from .data.records import DataError, Media
+from ...models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
+from ...processor import MobileVideoGPTProcessor
+from ..data.mixture import Mixture
+from ..data.records import DataError, Media
+from ..files import write_json
 from .features import (
     DTYPES,
     FORMAT,
@@ -37,7 +38,6 @@ from .features import (
     media_id,
     read_settings,
 )
-from .files import write_json
 from .samples import PixelReader
 
 logger = logging.getLogger(__name__)

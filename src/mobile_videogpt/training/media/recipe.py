@@ -11,7 +11,7 @@ from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .recipe import RecipeError, read_yaml
+from ..recipe import RecipeError, read_yaml
 
 KINDS = ("image_projector", "video_projector", "instruct")
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..config import MobileVideoGPTConfig
+from ...config import MobileVideoGPTConfig
 
 STAGES = ("image_projector", "video_projector", "instruct")
 STRATEGIES = ("ddp", "zero2", "fsdp")

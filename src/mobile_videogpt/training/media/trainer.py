@@ -10,11 +10,11 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset, Sampler
 from transformers import PreTrainedModel
 
-from ..processor.prompt import IGNORED
-from .media_recipe import MediaStage
+from ...processor.prompt import IGNORED
+from ..trainer import InOrderTrainer
 from .meter import Meter
 from .parameters import parameter_groups
-from .trainer import InOrderTrainer
+from .recipe import MediaStage
 
 
 class MediaTrainer(InOrderTrainer):

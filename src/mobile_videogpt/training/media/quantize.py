@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..recipe import RecipeError
 from .parameters import LORA_TARGETS
-from .recipe import RecipeError
 
 
 def require_qlora() -> None:

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ..processor import MobileVideoGPTProcessor
-from ..processor.messages import Message
-from ..processor.prompt import IGNORED, LabelStyle
-from ..video.source import read_video
-from .data.records import DataError, Media, Record
+from ...processor import MobileVideoGPTProcessor
+from ...processor.messages import Message
+from ...processor.prompt import IGNORED, LabelStyle
+from ...video.source import read_video
+from ..data.records import DataError, Media, Record
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..config import MobileVideoGPTConfig
+from ...config import MobileVideoGPTConfig
 from .planned_run import (
     BranchShape,
     LayerShape,

@@ -10,23 +10,23 @@ import torch
 from torch import nn
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase
 
-from ..checkpoints.load import build_model, load_tokenizer, tokenizer_folder
-from ..processor import MobileVideoGPTProcessor
+from ...checkpoints.load import build_model, load_tokenizer, tokenizer_folder
+from ...processor import MobileVideoGPTProcessor
+from ..curves import MEDIA_CURVES, draw_curves
+from ..data import Mixture, load_mixture
+from ..files import write_json
+from ..processes import has_bf16, process_state
+from ..trainer import run_trainer, training_arguments
 from .base_model import base_checkpoint, write_model
-from .curves import MEDIA_CURVES, draw_curves
-from .data import Mixture, load_mixture
 from .encode import unique_media
 from .features import FeatureReader, FeatureStore, encoder_fingerprint
-from .files import write_json
-from .media_recipe import MediaRecipe, MediaStage
-from .media_trainer import MediaTrainer
 from .order import LengthGroupedSampler
 from .parameters import choose_trainable, freeze_dtype, report_trainable, trainable_names
-from .processes import has_bf16, process_state
 from .quantize import quantize_language_model
+from .recipe import MediaRecipe, MediaStage
 from .samples import MediaReader, SampleCollator, SampleDataset
 from .stage_results import ADAPTER, checkpoint_after, save_trained, whole_state
-from .trainer import run_trainer, training_arguments
+from .trainer import MediaTrainer
 
 logger = logging.getLogger(__name__)
 Measures = dict[str, float]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..config import MobileVideoGPTConfig
+from ...config import MobileVideoGPTConfig
 from .planned_run import (
     BranchShape,
     PlannedRun,
