@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from mobile_videogpt.cli import chat as chat_command
-from mobile_videogpt.cli.main import main
 from mobile_videogpt.engines.base import PARTS
 
 QUESTION = "What happens in the video?"
@@ -22,18 +21,6 @@ def chat(lively_chat, monkeypatch):
     lively_chat.forget()
     monkeypatch.setattr("mobile_videogpt.chat.VideoChat", lambda *args, **options: lively_chat)
     return lively_chat
-
-
-@pytest.fixture
-def run(capsys):
-    """Runs the command line; returns exit code, stdout and stderr."""
-
-    def run_command(*arguments):
-        code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run_command
 
 
 @pytest.fixture

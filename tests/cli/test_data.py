@@ -4,21 +4,10 @@ import json
 
 import pytest
 
-from mobile_videogpt.cli.main import main
 from mobile_videogpt.synthetic.dataset import write_dataset
 from mobile_videogpt.training.data import read_annotations
 
-
-@pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def run_command(*arguments):
-        code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run_command
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
 
 
 @pytest.fixture(scope="module")

@@ -2,20 +2,7 @@
 
 import json
 
-import pytest
-
 from mobile_videogpt.cli import train
-from mobile_videogpt.cli.main import main
-
-
-@pytest.fixture
-def run(capsys):
-    def run_command(*arguments):
-        code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run_command
 
 
 def test_data_writes_clips_that_ask_can_open(run, tmp_path):

@@ -4,22 +4,15 @@ import json
 
 import pytest
 
-from mobile_videogpt.cli.main import main
-
 
 @pytest.fixture
-def run(capsys):
-    def run_command(*arguments):
-        code = main(["info", *arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run_command
+def info(run):
+    return lambda *arguments: run("info", *arguments)
 
 
-def test_the_report_states_its_parts_and_its_formula(run):
+def test_the_report_states_its_parts_and_its_formula(info):
     options = "0.5b --training --stage 3 --batch 8 --gpus 8 --strategy zero2 --samples 100000"
-    code, out, _ = run(*options.split(), "--json")
+    code, out, _ = info(*options.split(), "--json")
     report = json.loads(out)
     memory = report["memory"]
     assert code == 0 and report["run"]["stage"] == "instruct"
@@ -33,25 +26,25 @@ def test_the_report_states_its_parts_and_its_formula(run):
     assert report["time"]["hours"] > 0
 
 
-def test_a_gpu_that_is_too_small_is_told(run):
+def test_a_gpu_that_is_too_small_is_told(info):
     options = "1.5b --training --batch 16".split()
-    assert "does not fit" in run(*options)[1]
-    assert "does not fit" not in run("0.5b", "--training", "--gradient-checkpointing")[1]
+    assert "does not fit" in info(*options)[1]
+    assert "does not fit" not in info("0.5b", "--training", "--gradient-checkpointing")[1]
 
 
-def test_warm_up_time_needs_no_sample_count_and_tuning_does(run):
-    assert "595,375 samples" in run("0.5b", "--training", "--stage", "1")[1]
-    assert "give --samples" in run("0.5b", "--training", "--stage", "instruct")[1]
+def test_warm_up_time_needs_no_sample_count_and_tuning_does(info):
+    assert "595,375 samples" in info("0.5b", "--training", "--stage", "1")[1]
+    assert "give --samples" in info("0.5b", "--training", "--stage", "instruct")[1]
 
 
-def test_a_step_can_be_measured_beside_the_estimate(run):
+def test_a_step_can_be_measured_beside_the_estimate(info):
     pytest.importorskip("peft")
     options = "moving-shapes --training --dtype float32 --lora-rank 8 --measure --json"
-    code, out, _ = run(*options.split())
+    code, out, _ = info(*options.split())
     measured = json.loads(out)["measured"]
     assert code == 0 and measured["measured_bytes"] and measured["seconds_per_step"] > 0
 
 
-def test_what_cannot_be_measured_is_told(run):
-    code, _, err = run("moving-shapes", "--training", "--measure", "--gpus", "2")
+def test_what_cannot_be_measured_is_told(info):
+    code, _, err = info("moving-shapes", "--training", "--measure", "--gpus", "2")
     assert code == 1 and "leave --gpus out" in err
