@@ -105,7 +105,7 @@ def selective_scan_blocked(
     dtype = u.dtype
     u, delta, B, C = (x.permute(2, 0, 1) for x in (u, delta, B, C))
     y = _scan_rows(u, delta, A, B, C, D, delta_bias, delta_softplus)
-    return _gate(y.permute(1, 2, 0), z).to(dtype)
+    return _gate(y.permute(1, 2, 0), z).contiguous().to(dtype)
 
 
 def selective_scan_channels_last(
@@ -339,12 +339,12 @@ def _step_sizes_(delta: Tensor, bias: Tensor | None, softplus: bool) -> Tensor:
 
 
 def _gate(y: Tensor, z: Tensor | None) -> Tensor:
-    """``y * silu(z)``, contiguous; y may be a permuted view."""
+    """``y * silu(z)``; y may be a permuted view."""
     if z is None:
-        return y.contiguous()
+        return y
     gate = F.silu(z.to(y.dtype))
     if torch.is_grad_enabled() and (y.requires_grad or gate.requires_grad):
-        return y.contiguous() * gate
+        return y * gate
     return gate.mul_(y)
 
 
