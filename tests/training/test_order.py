@@ -1,8 +1,14 @@
-"""Grouping by length: every sample once, equal lengths together, the same from any start."""
+"""Grouping by length and by media: every sample once, alike ones together, always the same."""
+
+from itertools import pairwise
 
 import numpy as np
 
-from mobile_videogpt.training.media.order import WINDOW, LengthGroupedSampler
+from mobile_videogpt.training.media.order import (
+    WINDOW,
+    LengthGroupedSampler,
+    MediaGroupedSampler,
+)
 
 PER_EPOCH = 50
 
@@ -39,3 +45,29 @@ def test_the_order_depends_on_the_seed_alone_and_not_on_the_number_of_steps():
     assert order(400) != order(400, seed=1)
     whole_windows = 4 * WINDOW
     assert order(400)[:whole_windows] == order(2 * whole_windows)[:whole_windows]
+
+
+def media(epoch: int) -> list[int]:
+    return np.random.default_rng(epoch).integers(0, 12, PER_EPOCH).tolist()
+
+
+def media_order(num_samples: int) -> list[int]:
+    return list(MediaGroupedSampler(media, PER_EPOCH, num_samples))
+
+
+def test_samples_about_one_video_follow_each_other():
+    positions = media_order(PER_EPOCH)
+    assert sorted(positions) == list(range(PER_EPOCH))
+    shown = [media(0)[p] for p in positions]
+    changes = 1 + sum(a != b for a, b in pairwise(shown))
+    assert changes == len(set(shown))
+
+
+def test_groups_stand_where_the_stream_first_meets_them():
+    shown = [media(0)[p] for p in media_order(PER_EPOCH)]
+    assert list(dict.fromkeys(shown)) == list(dict.fromkeys(media(0)))
+
+
+def test_an_epoch_cut_short_takes_no_sample_from_beyond_its_end():
+    assert sorted(media_order(130)) == list(range(130))
+    assert media_order(130)[:100] == media_order(100)

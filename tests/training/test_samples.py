@@ -8,7 +8,8 @@ from mobile_videogpt.config import MobileVideoGPTConfig
 from mobile_videogpt.processor import MobileVideoGPTProcessor
 from mobile_videogpt.synthetic.vocabulary import build_tokenizer
 from mobile_videogpt.training.data import DataError, load_mixture
-from mobile_videogpt.training.media.samples import SampleCollator, SampleDataset
+from mobile_videogpt.training.media.collate import SampleCollator
+from mobile_videogpt.training.media.samples import SampleDataset
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,10 @@ from mobile_videogpt.models.mobile_videogpt import MobileVideoGPTForConditionalG
 from mobile_videogpt.processor import MobileVideoGPTProcessor
 from mobile_videogpt.synthetic.vocabulary import build_tokenizer
 from mobile_videogpt.training.data import load_mixture
+from mobile_videogpt.training.media.collate import SampleCollator
 from mobile_videogpt.training.media.parameters import choose_trainable
 from mobile_videogpt.training.media.recipe import MediaStage
-from mobile_videogpt.training.media.samples import SampleCollator, SampleDataset
+from mobile_videogpt.training.media.samples import SampleDataset
 
 pytest.importorskip("peft")
 pytestmark = [

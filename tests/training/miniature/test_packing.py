@@ -11,12 +11,8 @@ from mobile_videogpt.synthetic.questions import Question
 from mobile_videogpt.synthetic.vocabulary import build_tokenizer
 from mobile_videogpt.synthetic.world import make_clip
 from mobile_videogpt.training.miniature.curriculum import draw_questions
-from mobile_videogpt.training.miniature.packing import (
-    IGNORED,
-    QuestionPacker,
-    collate_packed,
-    segment_correct,
-)
+from mobile_videogpt.training.miniature.packing import IGNORED, QuestionPacker, segment_correct
+from mobile_videogpt.training.shared_prefix import collate_shared
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +28,7 @@ def packer(model):
 
 
 def logits(model, rows, packer, visual):
-    batch = collate_packed(rows, packer.pad_id)
+    batch = collate_shared(rows, packer.pad_id)
     segments = batch.pop("segments")
     batch.pop("labels")
     with torch.no_grad():
@@ -84,7 +80,7 @@ def test_only_answers_and_their_end_are_labels(packer):
 
 def test_segment_correct_wants_every_token_of_an_answer(packer):
     rows = [packer.pack(draw_questions(make_clip(s), np.random.default_rng(s), 4)) for s in (0, 1)]
-    batch = collate_packed(rows, packer.pad_id)
+    batch = collate_shared(rows, packer.pad_id)
     shifted = batch["labels"].roll(-1, dims=1).clamp_min(0)
     perfect = torch.nn.functional.one_hot(shifted, 192).float()
     assert all(all(row) for row in segment_correct(perfect, batch))

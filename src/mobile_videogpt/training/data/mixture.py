@@ -27,7 +27,7 @@ import numpy as np
 
 from .annotations import scan_annotations
 from .mixture_file import MixtureConfig, SourceConfig, is_mixture_file, read_mixture_config
-from .records import DataError, EntryError, Record, RecordStore, Turn
+from .records import DataError, EntryError, Media, Record, RecordStore, Turn
 from .text_checks import text_tokens
 
 
@@ -37,18 +37,23 @@ class Source:
     def __init__(self, config: SourceConfig, records: Iterable[Record]) -> None:
         self.config = config
         texts, videos, images = [], [], []
+        media: list[int] = []
+        first: dict[tuple[Media, ...], int] = {}
 
         def counted() -> Iterable[Record]:
             for record in records:
                 texts.append(sum(text_tokens(turn.text) for turn in record.turns))
                 videos.append(sum(media.kind == "video" for media in record.media))
                 images.append(len(record.media) - videos[-1])
+                number = len(media)  # a text without media stands for itself
+                media.append(first.setdefault(record.media, number) if record.media else number)
                 yield record
 
         self.records = RecordStore(counted())
         self.text_tokens = np.asarray(texts, dtype=np.int64)
         self.videos = np.asarray(videos, dtype=np.int64)
         self.images = np.asarray(images, dtype=np.int64)
+        self.media = np.asarray(media, dtype=np.int64)  # first record with the same media
 
     def record(self, index: int) -> Record:
         """Record `index` of the file, with the source's prompt and system message applied."""
@@ -110,6 +115,13 @@ class Mixture:
             for source in self.sources
         ]
         return [int(per_source[source][index]) for source, index in self._order(epoch)]
+
+    def media_numbers(self, epoch: int = 0) -> list[int]:
+        """A number at each place of an epoch: the same where samples are about the same media."""
+        sizes = [len(source.records) for source in self.sources]
+        offsets = np.cumsum([0, *sizes])
+        order = self._order(epoch)
+        return [int(self.sources[s].media[index] + offsets[s]) for s, index in order]
 
     def describe(self) -> dict[str, Any]:
         """What the mixture is made of, as JSON."""

@@ -20,7 +20,8 @@ from ...processor.prompt import IGNORED
 from ..data.annotations import read_annotations
 from ..data.mixture import mixture_of
 from ..data.records import Record
-from ..media.samples import MediaReader, SampleCollator, SampleDataset
+from ..media.collate import SampleCollator
+from ..media.samples import MediaReader, SampleDataset
 
 MOST_NEW_TOKENS = 64
 

@@ -1,4 +1,4 @@
-"""In which order a stage visits its samples: the stream's own, or grouped by length."""
+"""In which order a stage visits its samples: the stream's own, or grouped by length or media."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.utils.data import Sampler
 
 WINDOW = 32  # global batches whose rows are sorted among each other
 
-LengthsOfEpoch = Callable[[int], Sequence[int]]
+OfEpoch = Callable[[int], Sequence[int]]  # a number for each place of an epoch
 
 
 class LengthGroupedSampler(Sampler[int]):
@@ -30,7 +30,7 @@ class LengthGroupedSampler(Sampler[int]):
 
     def __init__(
         self,
-        lengths: LengthsOfEpoch,
+        lengths: OfEpoch,
         samples_per_epoch: int,
         num_samples: int,
         batch_size: int,
@@ -59,3 +59,29 @@ class LengthGroupedSampler(Sampler[int]):
             is_here = epochs == epoch
             lengths[is_here] = of_epoch(int(epoch))[places[is_here]]
         return lengths
+
+
+class MediaGroupedSampler(Sampler[int]):
+    """Positions 0 to `num_samples` - 1, samples about the same media next to each other.
+
+    Within an epoch the groups stand in the order in which the stream first meets them, so that any
+    number of processes, and a run that is resumed, see the same.
+
+    Args:
+        media: number of the media of the sample at each place of an epoch.
+        samples_per_epoch: places of an epoch.
+        num_samples: the last epoch may be cut short.
+    """
+
+    def __init__(self, media: OfEpoch, samples_per_epoch: int, num_samples: int) -> None:
+        self.media, self.samples_per_epoch = media, samples_per_epoch
+        self.num_samples = num_samples
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def __iter__(self) -> Iterator[int]:
+        for epoch, start in enumerate(range(0, self.num_samples, self.samples_per_epoch)):
+            numbers = np.asarray(self.media(epoch))[: self.num_samples - start]
+            _, first, group = np.unique(numbers, return_index=True, return_inverse=True)
+            yield from (start + np.argsort(first[group], kind="stable")).tolist()

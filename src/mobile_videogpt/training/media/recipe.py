@@ -67,6 +67,8 @@ class MediaStage:
     """Tokens of a row, visual ones included; longer text is cut, longer media left out."""
     group_by_length: bool = True
     """Rows of a step are about equally long."""
+    group_by_media: bool = False
+    """Instead: samples about the same media follow each other, and share their visual tokens."""
     qlora: bool = False
     """`instruct`: the frozen language model in 4 bits; CUDA and bitsandbytes."""
     gradient_checkpointing: bool = False

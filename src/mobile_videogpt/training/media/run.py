@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.data import Sampler
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase
 
 from ...checkpoints.load import build_model, load_tokenizer, tokenizer_folder
@@ -18,13 +19,14 @@ from ..files import write_json
 from ..processes import has_bf16, process_state
 from ..trainer import run_trainer, training_arguments
 from .base_model import base_checkpoint, write_model
+from .collate import SampleCollator
 from .encode import unique_media
 from .features import FeatureReader, FeatureStore, encoder_fingerprint
-from .order import LengthGroupedSampler
+from .order import LengthGroupedSampler, MediaGroupedSampler
 from .parameters import choose_trainable, freeze_dtype, report_trainable, trainable_names
 from .quantize import quantize_language_model
 from .recipe import MediaRecipe, MediaStage
-from .samples import MediaReader, SampleCollator, SampleDataset
+from .samples import MediaReader, SampleDataset
 from .stage_results import ADAPTER, checkpoint_after, save_trained, whole_state
 from .trainer import MediaTrainer
 
@@ -110,14 +112,16 @@ def _trainer(
         callbacks.append(EarlyStoppingCallback(stage.patience))
     return MediaTrainer(
         stage,
-        order=_order(recipe, stage, mixture, processor) if stage.group_by_length else None,
+        order=_order(recipe, stage, mixture, processor),
         model=model,
         args=_arguments(recipe, stage, folder, use_bf16),
         train_dataset=_dataset(
             stage, processor, mixture, stage.steps * stage.global_batch_size, reader
         ),
         eval_dataset=unseen,
-        data_collator=SampleCollator(int(tokenizer.pad_token_id or 0), stage.still_branch),
+        data_collator=SampleCollator(
+            int(tokenizer.pad_token_id or 0), stage.still_branch, shares_prefixes=True
+        ),
         callbacks=callbacks,
     )
 
@@ -164,7 +168,13 @@ def _dataset(
 
 def _order(
     recipe: MediaRecipe, stage: MediaStage, mixture: Mixture, processor: MobileVideoGPTProcessor
-) -> LengthGroupedSampler:
+) -> Sampler[int] | None:
+    """The order of the samples; None is the stream's own."""
+    total, per_epoch = stage.steps * stage.global_batch_size, mixture.samples_per_epoch
+    if stage.group_by_media:
+        return MediaGroupedSampler(mixture.media_numbers, per_epoch, total)
+    if not stage.group_by_length:
+        return None
     per_still = processor.num_still_tokens[stage.still_branch]
 
     def lengths(epoch: int) -> list[int]:
@@ -172,10 +182,7 @@ def _order(
             epoch, tokens_per_video=processor.num_visual_tokens, tokens_per_image=per_still
         )
 
-    total = stage.steps * stage.global_batch_size
-    return LengthGroupedSampler(
-        lengths, mixture.samples_per_epoch, total, stage.global_batch_size, recipe.seed
-    )
+    return LengthGroupedSampler(lengths, per_epoch, total, stage.global_batch_size, recipe.seed)
 
 
 def _arguments(recipe: MediaRecipe, stage: MediaStage, folder: Path, use_bf16: bool) -> Any:

@@ -1,6 +1,6 @@
-"""Records -> model inputs: decoded media and labelled token ids, batched row by row.
+"""Records -> model inputs: decoded media and labelled token ids, a row for each.
 
-A row may hold videos, stills, both or neither, and so may a batch.  Media that cannot be read cost
+A row may hold videos, stills, both or neither.  Media that cannot be read cost
 a warning and a replacement, which depends on the position alone; a run does not end because of one
 file in a million.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,11 +20,11 @@ from ...processor.messages import Message
 from ...processor.prompt import IGNORED, LabelStyle
 from ...video.source import read_video
 from ..data.records import DataError, Media, Record
+from .collate import Row
 
 logger = logging.getLogger(__name__)
 
 MOST_REPLACEMENTS = 10  # unreadable samples in a row that a run survives
-Row = dict[str, Any]
 MediaReader = Callable[[Sequence[Media]], dict[str, torch.Tensor]]
 
 
@@ -64,7 +64,7 @@ class PixelReader:
 
 
 class SampleDataset(Dataset[Row]):
-    """Row p is the stream's record at position p, ready for `SampleCollator`.
+    """Row p is the stream's record at position p, ready for `collate.SampleCollator`.
 
     Args:
         stream: of records.
@@ -120,6 +120,8 @@ class SampleDataset(Dataset[Row]):
     def row(self, record: Record) -> Row:
         """Token ids and labels (L,) of a record, and its media as tensors.
 
+        `prefix_length` tokens reach to the last visual one; rows of one `media_key` show the same.
+
         Raises:
             ValueError: if there is nothing to learn, or no room for a medium.
             VideoError: for an unreadable medium.
@@ -136,6 +138,8 @@ class SampleDataset(Dataset[Row]):
             "input_ids": torch.tensor(ids),
             "labels": torch.tensor(labels),
             "visual_tokens": int(is_visual.sum()),
+            "prefix_length": int(np.flatnonzero(is_visual)[-1]) + 1 if is_visual.any() else 0,
+            "media_key": record.media,
             "media": self.reader(record.media),
         }
 
@@ -163,39 +167,3 @@ class SampleDataset(Dataset[Row]):
         if messages[0].role != "system":
             messages.insert(0, Message("system", self.processor.system_prompt))
         return messages
-
-
-class SampleCollator:
-    """Rows of any make-up -> one batch for the model's `forward`, with what it counts.
-
-    Rows are padded on the right; media of all rows follow each other in the order of their
-    placeholders. `counts` holds the numbers of samples, visual tokens and replaced samples.
-    """
-
-    def __init__(self, pad_id: int, still_branch: str = "image") -> None:
-        self.pad_id, self.still_branch = pad_id, still_branch
-
-    def __call__(self, rows: list[Row]) -> dict[str, Any]:
-        ids = self._padded(rows, "input_ids", self.pad_id)
-        ones = [torch.ones_like(row["input_ids"]) for row in rows]
-        batch: dict[str, Any] = {
-            "input_ids": ids,
-            "labels": self._padded(rows, "labels", IGNORED),
-            "attention_mask": torch.nn.utils.rnn.pad_sequence(ones, batch_first=True),
-            "counts": torch.tensor(
-                [
-                    len(rows),
-                    sum(row["visual_tokens"] for row in rows),
-                    sum(row["replaced"] for row in rows),
-                ]
-            ),
-        }
-        for name in sorted({name for row in rows for name in row["media"]}):
-            batch[name] = torch.cat([row["media"][name] for row in rows if name in row["media"]])
-        if "still_pixel_values" in batch or "still_features" in batch:
-            batch["still_branch"] = self.still_branch
-        return batch
-
-    def _padded(self, rows: list[Row], name: str, value: int) -> torch.Tensor:
-        columns = [row[name] for row in rows]
-        return torch.nn.utils.rnn.pad_sequence(columns, batch_first=True, padding_value=value)

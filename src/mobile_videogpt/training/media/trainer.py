@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from transformers import PreTrainedModel
 
 from ...processor.prompt import IGNORED
 from ..trainer import InOrderTrainer
+from .collate import SampleCollator
 from .meter import Meter
 from .parameters import parameter_groups
 from .recipe import MediaStage
@@ -32,12 +34,23 @@ class MediaTrainer(InOrderTrainer):
         self, stage: MediaStage, *, order: Sampler[int] | None = None, **options: Any
     ) -> None:
         self.optimizer: torch.optim.Optimizer | None = None
+        self.data_collator: Any = None
         super().__init__(**options)
         self.stage, self.order = stage, order
         self.meter = Meter()
 
     def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> Sampler[int]:
         return self.order or super()._get_train_sampler(train_dataset)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+        """A row for every sample: their number weighs the mean of the validation loss."""
+        collate: Any = self.data_collator
+        if isinstance(collate, SampleCollator):
+            self.data_collator = replace(collate, shares_prefixes=False)
+        try:
+            return super().get_eval_dataloader(eval_dataset)
+        finally:
+            self.data_collator = collate
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """AdamW, the projectors at their own rate; here because FSDP wraps the weights first."""

@@ -25,11 +25,12 @@ from ...models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
 from ...synthetic.vocabulary import build_tokenizer
 from ...synthetic.world import make_clip
 from ..recipe import Recipe, Stage
+from ..shared_prefix import collate_shared
 from ..trainer import train_stage
 from .curriculum import IMAGE_FAMILIES, draw_hidden_branch, draw_questions
 from .dense_vision import ClipIndex
 from .features import FeatureStore
-from .packing import QuestionPacker, collate_packed, segment_correct
+from .packing import QuestionPacker, segment_correct
 from .pretrain import Measures, clip_cache, family_means, load_part, save_part
 
 logger = logging.getLogger(__name__)
@@ -91,7 +92,7 @@ class FeatureCollator:
         self.pad_id = pad_id
 
     def __call__(self, samples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        batch = collate_packed([sample["row"] for sample in samples], self.pad_id)
+        batch = collate_shared([sample["row"] for sample in samples], self.pad_id)
         del batch["segments"]
         for name in ("image_features", "video_features"):
             batch[name] = torch.stack([sample[name] for sample in samples])
@@ -235,7 +236,7 @@ def measure(
     collate = FeatureCollator(packer.pad_id)
     for start in range(0, len(dataset), batch_size):
         samples = [dataset[i] for i in range(start, min(start + batch_size, len(dataset)))]
-        packed = collate_packed([sample["row"] for sample in samples], packer.pad_id)
+        packed = collate_shared([sample["row"] for sample in samples], packer.pad_id)
         with torch.no_grad():
             logits = model(**collate(samples)).logits
         for sample, correct in zip(samples, segment_correct(logits, packed), strict=True):

@@ -1,9 +1,4 @@
-"""Many questions behind one visual prefix, in one row.
-
-The prefix (system turn, user header, visual tokens) is encoded once; each question sees the prefix
-and itself (block-diagonal mask) and its positions continue from the prefix, exactly as if it stood
-there alone. With a dozen questions a clip this is about six times cheaper than a row a question.
-"""
+"""A clip's questions as one row behind its visual tokens; see `training.shared_prefix`."""
 
 from __future__ import annotations
 
@@ -14,25 +9,18 @@ from typing import TYPE_CHECKING
 import torch
 
 from ...processor.processor import SYSTEM_PROMPT
+from ...processor.prompt import IGNORED
 from ...synthetic.questions import Question
+from ..shared_prefix import HIDDEN, SharedRow
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-IGNORED = -100
-
-
-HIDDEN = -2  # the segment of visual tokens that nothing may look at
-
 
 @dataclass(frozen=True)
-class PackedRow:
-    """One clip with its questions: each tensor is (length,). Segment 0 is the prefix."""
+class PackedRow(SharedRow):
+    """One clip with its questions, and the family of each."""
 
-    input_ids: torch.Tensor
-    labels: torch.Tensor
-    position_ids: torch.Tensor
-    segments: torch.Tensor
     families: tuple[str, ...]
 
 
@@ -100,27 +88,6 @@ class QuestionPacker:
 
 def _family(question: Question, has_options: bool) -> str:
     return question.family + ("/choice" if has_options else "/open")
-
-
-def collate_packed(rows: Sequence[PackedRow], pad_id: int) -> dict[str, torch.Tensor]:
-    """Right-pad rows and build the (B, 1, L, L) boolean mask."""
-
-    def padded(name: str, value: int) -> torch.Tensor:
-        columns = [getattr(row, name) for row in rows]
-        return torch.nn.utils.rnn.pad_sequence(columns, batch_first=True, padding_value=value)
-
-    segments = padded("segments", -1)
-    length = segments.shape[1]
-    is_causal = torch.ones(length, length, dtype=torch.bool).tril()
-    is_visible = (segments[:, None, :] == 0) | (segments[:, None, :] == segments[:, :, None])
-    # Hidden and padding tokens see each other and the prefix: a row of the mask is never empty.
-    return {
-        "input_ids": padded("input_ids", pad_id),
-        "labels": padded("labels", IGNORED),
-        "position_ids": padded("position_ids", 0),
-        "segments": segments,
-        "attention_mask": (is_visible & is_causal)[:, None],
-    }
 
 
 def segment_correct(logits: torch.Tensor, batch: dict[str, torch.Tensor]) -> list[list[bool]]:

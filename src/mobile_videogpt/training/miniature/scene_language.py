@@ -28,8 +28,9 @@ from ...synthetic.labels import (
     patch_owners,
 )
 from ...synthetic.world import COLORS, SHAPES, SIZES, Clip, make_clip
+from ..shared_prefix import collate_shared
 from .curriculum import draw_hidden_branch, draw_questions
-from .packing import PackedRow, QuestionPacker, collate_packed
+from .packing import PackedRow, QuestionPacker
 
 # The word that stands for each class of each attribute, in the order of `synthetic.labels`; "" says
 # nothing. A scene token is the sum of its words' own embeddings, so that what a question names can
@@ -238,4 +239,4 @@ def collate_scenes(samples: list[dict[str, Any]], pad_id: int) -> dict[str, torc
     """Batch `SceneDataset` samples."""
     rows: list[PackedRow] = [sample.pop("row") for sample in samples]
     batch = {key: torch.stack([sample[key] for sample in samples]) for key in samples[0]}
-    return {**collate_packed(rows, pad_id), **batch}
+    return {**collate_shared(rows, pad_id), **batch}
