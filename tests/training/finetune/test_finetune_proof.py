@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "finetune"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "finetune"
 
 
 @pytest.fixture

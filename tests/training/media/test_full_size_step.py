@@ -12,7 +12,7 @@ import qwen_vocabulary
 import mobile_videogpt
 
 pytest.importorskip("peft")
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LIMIT_BYTES = 10e9
 
 

@@ -1,0 +1,1 @@
+"""Makes `media_data` importable from the rooms below."""
