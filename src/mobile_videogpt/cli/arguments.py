@@ -47,6 +47,13 @@ def add_range_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--fps", type=positive_float, help="frames per second of a folder of frames")
 
 
+def add_data_argument(parser: argparse.ArgumentParser) -> None:
+    """Add CONFIG: what is trained from."""
+    parser.add_argument(
+        "config", type=Path, metavar="CONFIG", help="a mixture (YAML) or annotations (JSON, CSV)"
+    )
+
+
 def add_generation_arguments(parser: argparse.ArgumentParser, max_new_tokens: int = 128) -> None:
     """--max-new-tokens and sampling; greedy decoding unless --temperature is given."""
     group = parser.add_argument_group("answer")

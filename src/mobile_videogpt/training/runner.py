@@ -47,10 +47,10 @@ def run(config_path: str | Path, only: str | None = None) -> Path:
     if is_media_recipe(config_path):
         return run_media(load_media_recipe(config_path), only)
     recipe = load_recipe(config_path)
+    note_start(recipe.output, recipe.path)
     if only:
         _run_stage(recipe, recipe.stage(only))
         return recipe.output
-    note_start(recipe.output, recipe.path)
     _render(recipe)
     for group in recipe.lanes:
         if len(group) == 1:

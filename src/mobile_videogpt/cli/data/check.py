@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mobile_videogpt.cli.arguments import positive_float, positive_int
+from mobile_videogpt.cli.arguments import add_data_argument, positive_float, positive_int
 from mobile_videogpt.cli.output import answer, answer_json, say, table
 
 if TYPE_CHECKING:
@@ -37,9 +37,7 @@ def add_parser(kinds: Any, parents: list[argparse.ArgumentParser]) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "config", type=Path, metavar="CONFIG", help="a mixture (YAML) or annotations (JSON, CSV)"
-    )
+    add_data_argument(parser)
     parser.add_argument(
         "--output", type=Path, metavar="DIR", help="folder for the report (default: CONFIG.check)"
     )

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from mobile_videogpt.cli.arguments import add_data_argument
 from mobile_videogpt.cli.output import answer, say
 
 
@@ -18,9 +19,7 @@ def add_parser(kinds: Any, parents: list[argparse.ArgumentParser]) -> None:
         description="Read annotations or a mixture and write them as one file: LLaVA's layout, "
         "chat messages, or a table. A mixture's records are written once each, with their prompts.",
     )
-    parser.add_argument(
-        "config", type=Path, metavar="CONFIG", help="a mixture (YAML) or annotations (JSON, CSV)"
-    )
+    add_data_argument(parser)
     parser.add_argument("out", type=Path, metavar="OUT", help=".json, .jsonl, .csv or .tsv")
     parser.add_argument(
         "--to",

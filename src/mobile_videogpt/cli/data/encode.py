@@ -7,7 +7,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from mobile_videogpt.cli.arguments import DEFAULT_MODEL, positive_int, quiet_libraries
+from mobile_videogpt.cli.arguments import (
+    DEFAULT_MODEL,
+    add_data_argument,
+    positive_int,
+    quiet_libraries,
+)
 from mobile_videogpt.cli.data.check import progress_of_files
 from mobile_videogpt.cli.output import answer, answer_json, status, table
 
@@ -28,9 +33,7 @@ def add_parser(kinds: Any, parents: list[argparse.ArgumentParser]) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "config", type=Path, metavar="CONFIG", help="a mixture (YAML) or annotations (JSON, CSV)"
-    )
+    add_data_argument(parser)
     parser.add_argument(
         "--model", default=DEFAULT_MODEL, metavar="NAME", help="whose encoders: see `ask --help`"
     )

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from mobile_videogpt.cli.arguments import add_data_argument
 from mobile_videogpt.cli.output import answer, answer_json, status, table
 
 _SHOWN = 10
@@ -20,9 +21,7 @@ def add_parser(kinds: Any, parents: list[argparse.ArgumentParser]) -> None:
         description="Records, files, commonest answers, lengths and labels of annotations or a "
         "mixture, and how much of each source an epoch takes. No video is opened.",
     )
-    parser.add_argument(
-        "config", type=Path, metavar="CONFIG", help="a mixture (YAML) or annotations (JSON, CSV)"
-    )
+    add_data_argument(parser)
     parser.add_argument("--root", type=Path, metavar="DIR", help="where the data lies")
     parser.add_argument("--json", action="store_true", help="as JSON, source by source")
     parser.set_defaults(run=run)
