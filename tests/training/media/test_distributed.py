@@ -1,6 +1,7 @@
 """Two processes on the CPU (gloo) against one with the same global batch."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -104,3 +105,26 @@ def test_a_process_with_text_alone_does_not_stop_the_other(tmp_path, kind):
             "group_by_length": False,
         },
     )
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_visual_tokens_of_a_video_and_resume_with_equal_losses(tmp_path):
+    """Samples grouped by media; then the second half again from the checkpoint of the first."""
+    rows = [row(n, video(n % 2)) if n % 3 else row(n, image(n % 2)) for n in range(12)]
+    write_data(tmp_path / "data", rows)
+    stage = {
+        "kind": "instruct",
+        "steps": 4,
+        "batch_size": 3,
+        "global_batch_size": 6,
+        "group_by_media": True,
+        "save_steps": 2,
+    }
+    compare(tmp_path, stage)
+    whole = tmp_path / "two" / "0-instruct"
+    half = tmp_path / "again" / "0-instruct" / "checkpoints" / "checkpoint-2"
+    shutil.copytree(whole / "checkpoints" / "checkpoint-2", half)
+    launch(write_recipe(tmp_path, stage, output=tmp_path / "again"))
+    assert losses(half.parents[1]) == pytest.approx(losses(whole), abs=1e-6)
+    for key, value in trained(half.parents[1]).items():
+        torch.testing.assert_close(value, trained(whole)[key], atol=1e-6, rtol=1e-5)
