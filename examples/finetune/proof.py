@@ -25,7 +25,7 @@ from mobile_videogpt.synthetic import write_dataset
 BUILT_IN = "moving-shapes"
 REPLAYED_CLIPS, REPLAY_SEED = 200, 17  # the built-in model's own clips are those of seed 0
 EVAL_SEED = 7
-CHOICES = ["--epochs", "16", "--patience", "4"]
+CHOICES = ["--epochs", "4"]
 
 
 def measure(model: str, table: Path) -> dict:

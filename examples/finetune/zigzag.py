@@ -32,7 +32,7 @@ ATTRIBUTES = ("color", "shape")
 def make_zigzag(rng: np.random.Generator, radius: float) -> Motion:
     """A path of four or five diagonal legs that goes one way, inside the frame."""
     legs = int(rng.integers(4, 6))
-    length, width = rng.uniform(0.45, 0.6), rng.uniform(0.16, 0.22)
+    length, width = rng.uniform(0.45, 0.6), rng.uniform(0.22, 0.32)
     along = rng.uniform(radius, 1 - radius - length) + np.linspace(0, length, legs + 1)
     across = rng.uniform(radius, 1 - radius - width) + width * (np.arange(legs + 1) % 2)
     direction = str(rng.choice(list(DIRECTIONS)))

@@ -105,6 +105,7 @@ def build_recipe(
         logging_steps=max(steps // 2, 1),
         save_steps=steps,
         features=options.output / "features",
+        group_by_media=True,
         validation=data.validation,
         patience=options.patience,
         source="ours: chosen for the model, the data and the memory at hand",
