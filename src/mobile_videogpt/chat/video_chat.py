@@ -30,6 +30,7 @@ from mobile_videogpt.engines import check_engine_name
 from mobile_videogpt.engines.base import Engine, GenerationOptions, Prefix, Stopwatch
 from mobile_videogpt.engines.devices import pick_device, pick_dtype
 from mobile_videogpt.engines.torch_engine import TorchEngine
+from mobile_videogpt.processor.prompt import end_token_ids
 from mobile_videogpt.video.source import read_video
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class VideoChat:
         self.model = model
         self.processor = processor
         self.config: MobileVideoGPTConfig = model.config
-        self._end_ids = _end_token_ids(processor.tokenizer, model.generation_config)
+        self._end_ids = end_token_ids(processor.tokenizer, model.generation_config)
         self.engine: Engine = TorchEngine(model, self._end_ids)
         self.max_open_videos = max_open_videos
         self._open_videos: OrderedDict[str, EncodedVideo] = OrderedDict()
@@ -344,13 +345,3 @@ def _find_tokenizer(tokenizer: Any, preset: str) -> Any:
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(str(tokenizer))
-
-
-def _end_token_ids(tokenizer: Any, generation_config: Any) -> list[int]:
-    """The ids that end an answer; the first is the one that ends a turn of the dialogue."""
-    names = ("<|im_end|>", tokenizer.eos_token, "<|endoftext|>")
-    ids = [tokenizer.convert_tokens_to_ids(name) for name in names if name is not None]
-    configured = getattr(generation_config, "eos_token_id", None) or []
-    ids += configured if isinstance(configured, list) else [configured]
-    unknown = (None, tokenizer.unk_token_id)
-    return list(dict.fromkeys(token_id for token_id in ids if token_id not in unknown))

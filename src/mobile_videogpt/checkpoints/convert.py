@@ -83,7 +83,9 @@ def new_folder(destination: Path) -> Iterator[Path]:
     partial = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
     try:
         yield partial
-        partial.chmod(0o755)  # mkdtemp keeps its folders private
+        partial.chmod(0o755)  # mkdtemp keeps its folders private, safetensors its files
+        for file in partial.iterdir():
+            file.chmod(0o755 if file.is_dir() else 0o644)
         if destination.exists():
             destination.rmdir()
         partial.rename(destination)

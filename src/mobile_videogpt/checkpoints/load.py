@@ -199,15 +199,14 @@ def build_model(
     The model is built without memory and each tensor is put in place as it is read, so that the
     weights never stand in memory twice.
     """
-    with init_empty_weights(include_buffers=False), no_init_weights():
-        model = MobileVideoGPTForConditionalGeneration(checkpoint.config)
-    tensors = _fitting_tensors(model, checkpoint)
+    model = empty_model(checkpoint.config)
+    tensors = fitting_tensors(model, checkpoint)
     half = dtype in (torch.float16, torch.bfloat16)
     for name, lazy in tensors.items():
         wanted = dtype
         if name.startswith(ENCODERS):
             wanted = encoder_dtype or (torch.float32 if half else dtype)
-        _put(model, name, lazy.load().to(device=device, dtype=wanted))
+        put_tensor(model, name, lazy.load().to(device=device, dtype=wanted))
     model.tie_weights()
     model.to(device)  # buffers, which no checkpoint holds
     if (checkpoint.folder / "generation_config.json").is_file():
@@ -215,12 +214,19 @@ def build_model(
     return model.eval()
 
 
-def _put(model: nn.Module, name: str, tensor: Tensor) -> None:
+def empty_model(config: MobileVideoGPTConfig) -> MobileVideoGPTForConditionalGeneration:
+    """Make a model whose weights take no memory: shapes only."""
+    with init_empty_weights(include_buffers=False), no_init_weights():
+        return MobileVideoGPTForConditionalGeneration(config)
+
+
+def put_tensor(model: nn.Module, name: str, tensor: Tensor) -> None:
+    """Make ``tensor`` the parameter ``name`` of a model."""
     module_name, _, leaf = name.rpartition(".")
     setattr(model.get_submodule(module_name), leaf, nn.Parameter(tensor))
 
 
-def _fitting_tensors(model: nn.Module, checkpoint: Checkpoint) -> dict[str, LazyTensor]:
+def fitting_tensors(model: nn.Module, checkpoint: Checkpoint) -> dict[str, LazyTensor]:
     """Return the tensors to load, after checking names and shapes.
 
     Raises:

@@ -20,6 +20,7 @@ from mobile_videogpt.cli import (
     describe,
     doctor,
     evaluate,
+    export,
     finetune,
     info,
     keyframes,
@@ -28,7 +29,10 @@ from mobile_videogpt.cli import (
 from mobile_videogpt.cli.failures import describe_error
 from mobile_videogpt.cli.output import LogLines, say
 
-COMMANDS = (ask, chat, describe, keyframes, info, convert, doctor, data, train, finetune, evaluate)
+COMMANDS = (
+    *(ask, chat, describe, keyframes, info, convert, export, doctor, data, train, finetune),
+    evaluate,
+)
 
 DESCRIPTION = """\
 Ask questions about videos with a small video-language model, on any machine.

@@ -10,7 +10,7 @@ video never depend on it.
 import json
 import re
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
@@ -165,3 +165,13 @@ def token_id(tokenizer: PreTrainedTokenizerBase, token: str) -> int | None:
     """The id of one token, None if the tokenizer does not have it."""
     number = tokenizer.convert_tokens_to_ids(token)
     return None if number is None or number == tokenizer.unk_token_id else int(number)
+
+
+def end_token_ids(tokenizer: PreTrainedTokenizerBase, generation_config: Any) -> list[int]:
+    """The ids that end an answer; the first is the one that ends a turn of the dialogue."""
+    names = ("<|im_end|>", tokenizer.eos_token, "<|endoftext|>")
+    ids = [tokenizer.convert_tokens_to_ids(name) for name in names if name is not None]
+    configured = getattr(generation_config, "eos_token_id", None) or []
+    ids += configured if isinstance(configured, list) else [configured]
+    unknown = (None, tokenizer.unk_token_id)
+    return list(dict.fromkeys(token_id for token_id in ids if token_id not in unknown))
