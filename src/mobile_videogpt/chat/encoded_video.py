@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -58,13 +57,3 @@ class EncodedVideo:
             timings=timings,
             duration_s=clip.duration_s,
         )
-
-
-def content_key(clip: VideoClip, weights: str) -> str:
-    """Hash of the sampled frames, when they were taken, and the weights; never of a path."""
-    digest = hashlib.sha256(weights.encode())
-    digest.update(np.asarray(clip.frame_times, dtype=np.float64).tobytes())
-    for frame in clip.frames:
-        digest.update(f"{frame.shape}".encode())
-        digest.update(np.ascontiguousarray(frame).data)
-    return digest.hexdigest()

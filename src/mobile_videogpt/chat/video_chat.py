@@ -24,7 +24,10 @@ from mobile_videogpt.chat.answers import (
     letter_options,
 )
 from mobile_videogpt.chat.conversation import Conversation
-from mobile_videogpt.chat.encoded_video import EncodedVideo, content_key
+from mobile_videogpt.chat.disk_cache import DEFAULT_CACHE_BYTES, DiskCache
+from mobile_videogpt.chat.encoded_video import EncodedVideo
+from mobile_videogpt.chat.stored_video import StoredVideos
+from mobile_videogpt.chat.vision import IdentifiedClip, Vision
 from mobile_videogpt.config import MobileVideoGPTConfig
 from mobile_videogpt.engines import check_engine_name
 from mobile_videogpt.engines.base import Engine, GenerationOptions, Prefix, Stopwatch
@@ -59,9 +62,15 @@ class VideoChat:
         engine: "auto" or "torch".
         max_open_videos: how many encoded videos are kept, so that opening the same content again
             costs no more than decoding it.
+        merge_tokens: share of the image tokens to keep, above 0 and at most 1: neighbouring frames'
+            most similar tokens are merged (docs/token-merging.md); None keeps all.
+        cache_dir: a folder in which encoded videos outlive the process (docs/caching.md); None
+            keeps them in memory only.
+        cache_bytes: most that the folder may take.
 
     Raises:
-        ValueError: the model, device, dtype or engine is unknown or not available.
+        ValueError: the model, device, dtype or engine is unknown or not available, or an option is
+            out of its range.
     """
 
     def __init__(
@@ -72,6 +81,9 @@ class VideoChat:
         engine: str = "auto",
         *,
         max_open_videos: int = 4,
+        merge_tokens: float | None = None,
+        cache_dir: str | Path | None = None,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
         check_engine_name(engine)
         target = pick_device(device)
@@ -81,7 +93,10 @@ class VideoChat:
         model, processor = load_model(str(model_name_or_path), device=target, dtype=number_format)
         if str(model_name_or_path) == MINIATURE:
             _say_what_the_miniature_is()
-        self._set_up(model, processor, str(model_name_or_path), max_open_videos)
+        cache = None if cache_dir is None else DiskCache(cache_dir, cache_bytes)
+        self._set_up(
+            model, processor, str(model_name_or_path), max_open_videos, merge_tokens, cache
+        )
 
     @classmethod
     def from_model(
@@ -91,23 +106,28 @@ class VideoChat:
         name: str = "in memory",
         *,
         max_open_videos: int = 4,
+        merge_tokens: float | None = None,
+        cache: DiskCache | None = None,
     ) -> VideoChat:
         """A chat with a model that is already in memory, as it is (device, dtype).
 
         It is put into evaluation mode. Make a new chat when its weights have changed.
         """
         chat = cls.__new__(cls)
-        chat._set_up(model, processor, name, max_open_videos)
+        chat._set_up(model, processor, name, max_open_videos, merge_tokens, cache)
         return chat
 
     @classmethod
-    def random(cls, preset: str, tokenizer: Any = None, seed: int = 0) -> VideoChat:
+    def random(
+        cls, preset: str, tokenizer: Any = None, seed: int = 0, *, merge_tokens: float | None = None
+    ) -> VideoChat:
         """A model with random weights in float32 on the CPU, to test or measure without a download.
 
         Args:
             preset: a name of `mobile_videogpt.config.PRESETS`.
             tokenizer: a folder with a tokenizer, or a tokenizer; the built-in model's own if None.
             seed: of the weights.
+            merge_tokens: share of the image tokens to keep, as in `VideoChat`.
 
         Raises:
             ValueError: unknown preset, or a tokenizer that does not fit it.
@@ -125,7 +145,8 @@ class VideoChat:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = MobileVideoGPTForConditionalGeneration(config)
-        return cls.from_model(model, processor, f"{preset} with random weights (seed {seed})")
+        name = f"{preset} with random weights (seed {seed})"
+        return cls.from_model(model, processor, name, merge_tokens=merge_tokens)
 
     def _set_up(
         self,
@@ -133,6 +154,8 @@ class VideoChat:
         processor: MobileVideoGPTProcessor,
         name: str,
         max_open_videos: int,
+        merge_tokens: float | None,
+        cache: DiskCache | None,
     ) -> None:
         self.name = name
         self.model = model
@@ -142,6 +165,8 @@ class VideoChat:
         self.engine: Engine = TorchEngine(model, self._end_ids)
         self.max_open_videos = max_open_videos
         self._open_videos: OrderedDict[str, EncodedVideo] = OrderedDict()
+        self._vision = Vision(self.engine, processor, self.config, merge_tokens)
+        self._stored = StoredVideos(cache, self.engine)
 
     def open(
         self,
@@ -169,6 +194,7 @@ class VideoChat:
     def forget(self) -> None:
         """Let go of all videos that are kept in memory; those in the caller's hands stay usable."""
         self._open_videos.clear()
+        self._vision.frames.clear()
 
     def ask(self, video: Any, question: str, **options: Any) -> Answer:
         """Answer a question about a video.
@@ -274,16 +300,21 @@ class VideoChat:
             return video
         with watch.measure("decode"):
             clip = read_video(video, count=self.config.num_frames, **part)
-            key = content_key(clip, self.engine.fingerprint)
-        if key in self._open_videos:
-            self._open_videos.move_to_end(key)
-            return self._open_videos[key]
-        with watch.measure("preprocess"):
-            pixels = self.processor.pixels(clip.frames)
-        tokens = self.engine.encode(*pixels, watch)
-        encoded = EncodedVideo.from_clip(clip, tokens, key, watch.report())
+            identified = self._vision.identify(clip)
+        return self._encode_clip(identified, watch)
+
+    def _encode_clip(self, video: IdentifiedClip, watch: Stopwatch) -> EncodedVideo:
+        """The encoded clip: still open, from the disk, or computed now."""
+        if video.key in self._open_videos:
+            self._open_videos.move_to_end(video.key)
+            return self._open_videos[video.key]
+        tokens = self._stored.tokens(video.key)
+        if tokens is None:
+            tokens = self._vision.encode(video, watch)
+            self._stored.keep_tokens(video.key, tokens)
+        encoded = EncodedVideo.from_clip(video.clip, tokens, video.key, watch.report())
         encoded.weights = self.engine.fingerprint
-        self._open_videos[key] = encoded
+        self._open_videos[video.key] = encoded
         while len(self._open_videos) > self.max_open_videos:
             self._open_videos.popitem(last=False)
         return encoded
@@ -297,8 +328,12 @@ class VideoChat:
     def _prefix(self, video: EncodedVideo, watch: Stopwatch) -> Prefix:
         """The language model's state after the visual tokens, computed for the first question."""
         if video.prefix is None:
+            ids = self.processor.prefix_ids(num_visual_tokens=video.num_visual_tokens)
             with watch.measure("prefill"):
-                video.prefix = self.engine.prefill(self.processor.prefix_ids(), video.visual_embeds)
+                video.prefix = self._stored.prefix(video.key, ids)
+                if video.prefix is None:
+                    video.prefix = self.engine.prefill(ids, video.visual_embeds)
+                    self._stored.keep_prefix(video.key, video.prefix)
         return video.prefix
 
     def _question_ids(self, question: str, history: History) -> list[int]:

@@ -139,8 +139,25 @@ class Engine(Protocol):
     ) -> VisualTokens:
         """Encode one video's frames, (1, T, 3, H, W) for each of the two encoders."""
 
+    def encode_frames(self, image_pixels: torch.Tensor, watch: Stopwatch) -> torch.Tensor:
+        """The image encoder's features of any number of frames: (1, F, 3, H, W) -> (1, F, N, D).
+
+        A frame's features do not depend on the frames beside it, so that they can be kept.
+        """
+
+    def encode_from_features(
+        self, image_features: torch.Tensor, video_pixels: torch.Tensor, watch: Stopwatch
+    ) -> VisualTokens:
+        """The rest of `encode`: (1, T, N, D) of the image encoder, (1, T, 3, h, w) pixels."""
+
     def prefill(self, token_ids: Sequence[int], visual_embeds: torch.Tensor) -> Prefix:
         """Let the language model read the prefix; its placeholders become `visual_embeds`."""
+
+    def save_prefix(self, prefix: Prefix) -> dict[str, torch.Tensor]:
+        """What `prefill` computed, as tensors that may be written to a file."""
+
+    def load_prefix(self, token_ids: Sequence[int], tensors: dict[str, torch.Tensor]) -> Prefix:
+        """The prefix that `save_prefix` made tensors of, in this engine or another like it."""
 
     def generate(
         self, prefix: Prefix, token_ids: Sequence[int], options: GenerationOptions, watch: Stopwatch

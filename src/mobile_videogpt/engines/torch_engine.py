@@ -69,7 +69,6 @@ class TorchEngine:
         """A stopwatch that waits for this engine's device."""
         return Stopwatch(lambda: synchronize(self.device))
 
-    @torch.inference_mode()
     def encode(
         self, image_pixels: torch.Tensor, video_pixels: torch.Tensor, watch: Stopwatch
     ) -> VisualTokens:
@@ -80,16 +79,35 @@ class TorchEngine:
             video_pixels: (1, T, 3, H, W) for the video encoder.
             watch: receives the seconds of each part.
         """
-        model = self.model
+        image_features = self.encode_frames(image_pixels, watch)
+        return self.encode_from_features(image_features, video_pixels, watch)
+
+    @torch.inference_mode()
+    def encode_frames(self, image_pixels: torch.Tensor, watch: Stopwatch) -> torch.Tensor:
+        """The image encoder's features of any number of frames: (1, F, 3, H, W) -> (1, F, N, D)."""
         # Number formats are the encoders' own matter: they may be finer than the language model's.
         image_pixels = image_pixels.to(self.device)
-        video_pixels = video_pixels.to(self.device)
         with watch.measure("image_encoder"):
-            image_features = model.encode_images(image_pixels)  # (1, T, N, D)
+            return self.model.encode_images(image_pixels)
+
+    @torch.inference_mode()
+    def encode_from_features(
+        self, image_features: torch.Tensor, video_pixels: torch.Tensor, watch: Stopwatch
+    ) -> VisualTokens:
+        """Selection, video encoder and projectors.
+
+        Args:
+            image_features: (1, T, N, D), from `encode_frames`.
+            video_pixels: (1, T, 3, h, w) for the video encoder.
+            watch: receives the seconds of each part.
+        """
+        model = self.model
+        image_features = image_features.to(self.device)
         with watch.measure("selection"):
             scores, kept = model.select(image_features)  # (1, T), (1, kept)
+        key_pixels = video_pixels[:, kept[0].to(video_pixels.device)].to(self.device)
         with watch.measure("video_encoder"):
-            video_features = model.encode_video_frames(video_pixels[:, kept[0]])
+            video_features = model.encode_video_frames(key_pixels)
         with watch.measure("projectors"):
             visual_embeds = model.project_features(image_features, video_features)  # (1, V, E)
         return VisualTokens(
@@ -114,6 +132,22 @@ class TorchEngine:
             logits_to_keep=1,
         )
         return Prefix(token_ids=tuple(token_ids), state=output.past_key_values)
+
+    def save_prefix(self, prefix: Prefix) -> dict[str, torch.Tensor]:
+        """Keys and values of all layers, (layers, heads, prefix, head width) each."""
+        layers = prefix.state.layers
+        return {
+            "keys": torch.cat([layer.keys for layer in layers]),
+            "values": torch.cat([layer.values for layer in layers]),
+        }
+
+    def load_prefix(self, token_ids: Sequence[int], tensors: dict[str, torch.Tensor]) -> Prefix:
+        """The prefix that `save_prefix` made tensors of."""
+        cache = DynamicCache()
+        keys, values = (tensors[name].to(self.device) for name in ("keys", "values"))
+        for layer in range(len(keys)):
+            cache.update(keys[layer, None], values[layer, None], layer)
+        return Prefix(token_ids=tuple(token_ids), state=cache)
 
     def generate(
         self, prefix: Prefix, token_ids: Sequence[int], options: GenerationOptions, watch: Stopwatch

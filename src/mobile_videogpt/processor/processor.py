@@ -220,16 +220,24 @@ class MobileVideoGPTProcessor(ProcessorMixin):
             return video_pixels(frames, **self.video_options)
         return image_pixels(frames, **self.image_options)
 
-    def prefix_ids(self, *, system: str | None = None) -> list[int]:
+    def prefix_ids(
+        self, *, system: str | None = None, num_visual_tokens: int | None = None
+    ) -> list[int]:
         """The prompt up to and with the visual placeholders: the same for every question.
 
         ``prefix_ids() + question_ids(...)`` is exactly the prompt of the whole conversation, so the
         language model's state after the prefix can be kept.
+
+        Args:
+            system: instead of the processor's own system prompt.
+            num_visual_tokens: placeholders of a video whose tokens were merged.
         """
         messages = [Message("system", self.system_prompt if system is None else system)]
         messages.append(Message("user", "", (None,)))
         text = "".join(self.prompt.render(message) for message in messages)
-        return self.prompt.encode_text(text[: text.index(self.video_token) + len(self.video_token)])
+        start = text[: text.index(self.video_token)]
+        number = self.num_visual_tokens if num_visual_tokens is None else num_visual_tokens
+        return [*self.prompt.encode_text(start), *[self.video_token_id] * number]
 
     def question_ids(self, question: str, *, history: Sequence[tuple[str, str]] = ()) -> list[int]:
         """The prompt after the placeholders: earlier turns, the question, an open assistant turn.
