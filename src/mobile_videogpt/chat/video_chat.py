@@ -26,6 +26,7 @@ from mobile_videogpt.chat.answers import (
 from mobile_videogpt.chat.conversation import Conversation
 from mobile_videogpt.chat.disk_cache import DEFAULT_CACHE_BYTES, DiskCache
 from mobile_videogpt.chat.encoded_video import EncodedVideo
+from mobile_videogpt.chat.prompt_embeds import embed_prompt
 from mobile_videogpt.chat.stored_video import StoredVideos
 from mobile_videogpt.chat.vision import IdentifiedClip, Vision
 from mobile_videogpt.config import MobileVideoGPTConfig
@@ -286,6 +287,34 @@ class VideoChat:
         """
         return self.score(video, letter_options(question, options), options, history=history)
 
+    def prompt_embeds(
+        self, video: Any, question: str, *, history: History = ()
+    ) -> tuple[torch.Tensor, int]:
+        """The prompt as embeddings, for a program that runs the exported language model.
+
+        Args:
+            video: what `open` returned, or anything that `open` takes.
+            question: what to ask.
+            history: earlier (question, answer) pairs about the same video.
+
+        Returns:
+            (L, E) in float32 on the CPU, and how many of its L rows stand before the question:
+            those are the same for every question about the video.
+
+        Raises:
+            ValueError: the question is empty or too long.
+        """
+        question_ids = self._question_ids(question, history)
+        encoded = self._open(video, self.engine.stopwatch())
+        prefix = self.processor.prefix_ids(num_visual_tokens=encoded.num_visual_tokens)
+        embeds = embed_prompt(self.model, [*prefix, *question_ids], encoded.visual_embeds)
+        return embeds, len(prefix)
+
+    @property
+    def end_token_ids(self) -> tuple[int, ...]:
+        """The ids that end an answer; the first is the one that ends a turn of the dialogue."""
+        return tuple(self._end_ids)
+
     def conversation(self, video: Any) -> Conversation:
         """A dialogue about one video that remembers what was said."""
         return Conversation(self, self.open(video))
@@ -330,11 +359,19 @@ class VideoChat:
         if video.prefix is None:
             ids = self.processor.prefix_ids(num_visual_tokens=video.num_visual_tokens)
             with watch.measure("prefill"):
-                video.prefix = self._stored.prefix(video.key, ids)
-                if video.prefix is None:
-                    video.prefix = self.engine.prefill(ids, video.visual_embeds)
-                    self._stored.keep_prefix(video.key, video.prefix)
+                video.prefix = self._stored.prefix(video.key, ids) or self._prefill(video, ids)
         return video.prefix
+
+    def _prefill(self, video: EncodedVideo, token_ids: list[int]) -> Prefix:
+        """Let the language model read a video's prefix."""
+        options = {}
+        if video.places is not None:
+            # Tokens that were not merged stay where they would stand among all.
+            start = len(token_ids) - video.num_visual_tokens
+            options["positions"] = [*range(start), *(start + place for place in video.places)]
+        prefix = self.engine.prefill(token_ids, video.visual_embeds, **options)
+        self._stored.keep_prefix(video.key, prefix)
+        return prefix
 
     def _question_ids(self, question: str, history: History) -> list[int]:
         if not question.strip():
