@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from mobile_videogpt import __version__
 from mobile_videogpt.cli import (
     ask,
+    bench,
     chat,
     convert,
     data,
@@ -31,7 +32,7 @@ from mobile_videogpt.cli.output import LogLines, say
 
 COMMANDS = (
     *(ask, chat, describe, keyframes, info, convert, export, doctor, data, train, finetune),
-    evaluate,
+    *(evaluate, bench),
 )
 
 DESCRIPTION = """\

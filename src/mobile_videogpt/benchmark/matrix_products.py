@@ -1,0 +1,85 @@
+"""The video encoder beside its own matrix products alone: how much all the rest of it costs."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from mobile_videogpt.benchmark.costs import mamba_products
+
+REPEATS = 5
+
+
+def compare_video_encoder(chat: Any, clip: str, number_format: str) -> dict[str, Any]:
+    """Time the encoder and the products of its linear layers, in alternation.
+
+    Args:
+        chat: a loaded `VideoChat`.
+        clip: a video file.
+        number_format: in which the engine computes this part.
+
+    Returns:
+        `video_encoder_s` and `products_s` (medians), `ratio` (median of the pairs' ratios),
+        `format`, and for other formats than float32 also `float32_products_s`.
+    """
+    device = chat.model.device if chat.model is not None else torch.device("cpu")
+    formats = dict.fromkeys((number_format, "float32"))
+    products = {name: block_products(chat.config, name, device) for name in formats}
+    encoder, alone = [], {name: [] for name in formats}  # type: ignore[var-annotated]
+    for _ in range(REPEATS + 1):
+        chat.forget()
+        encoder.append(chat.open(clip).timings["video_encoder"])
+        for name, run in products.items():
+            start = time.perf_counter()
+            run()
+            alone[name].append(time.perf_counter() - start)
+    # The first round warms up.
+    ratios = [ours / least for ours, least in zip(encoder, alone[number_format], strict=True)]
+    found = {
+        "video_encoder_s": statistics.median(encoder[1:]),
+        "products_s": statistics.median(alone[number_format][1:]),
+        "ratio": statistics.median(ratios[1:]),
+        "format": number_format,
+    }
+    if number_format != "float32":
+        found["float32_products_s"] = statistics.median(alone["float32"][1:])
+    return found
+
+
+def block_products(config: Any, number_format: str, device: torch.device) -> Callable[[], None]:
+    """A function that multiplies every matrix of every block once, and nothing else.
+
+    Each block has weights of its own, as in the encoder: they do not stay in the cache.
+    """
+    video = config.video_config
+    shapes = mamba_products(config) * video.num_hidden_layers
+    lefts = {
+        (rows, size): _matrix(rows, size, number_format, device) for rows, size, _ in set(shapes)
+    }
+    pairs = [
+        (lefts[rows, size], _matrix(columns, size, number_format, device))
+        for rows, size, columns in shapes
+    ]
+
+    @torch.inference_mode()
+    def run() -> None:
+        for left, weight in pairs:
+            if number_format in ("int8", "int4"):
+                torch._int_mm(left, weight.t())
+            else:
+                torch.nn.functional.linear(left, weight)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return run
+
+
+def _matrix(rows: int, columns: int, number_format: str, device: torch.device) -> torch.Tensor:
+    if number_format in ("int8", "int4"):
+        return torch.randint(-128, 127, (rows, columns), dtype=torch.int8, device=device)
+    dtype = getattr(torch, number_format)
+    return torch.randn(rows, columns, device=device).to(dtype)

@@ -1,0 +1,1 @@
+"""Other models and programs, timed beside ours; `settings.PEERS` has their names."""

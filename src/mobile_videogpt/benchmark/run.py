@@ -1,0 +1,136 @@
+"""One benchmark: who takes part, the ceiling, the turns, the report."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from mobile_videogpt import provenance
+from mobile_videogpt.benchmark.clips import SIZES, make_clip_file
+from mobile_videogpt.benchmark.contestant import NotOfferedError
+from mobile_videogpt.benchmark.costs import Cost
+from mobile_videogpt.benchmark.report import describe_parts, describe_peer, medians, ratios
+from mobile_videogpt.benchmark.rows import MERGED, table_rows
+from mobile_videogpt.benchmark.settings import Settings
+from mobile_videogpt.benchmark.stand_in import cache_folder
+from mobile_videogpt.benchmark.startup import measure_startup
+from mobile_videogpt.benchmark.turns import Turns, Worker, take_turns
+
+logger = logging.getLogger(__name__)
+
+PACKAGES = (
+    *provenance.PACKAGES,
+    "onnxruntime",
+    "onnxruntime-genai",
+    "llama-cpp-python",
+)
+MERGED_KEEP = 0.5
+
+
+def run_benchmark(
+    settings: Settings,
+    peers: Sequence[str] = (),
+    runs: int = 3,
+    with_rows: bool = False,
+    say: Callable[[str], None] = logger.info,
+) -> dict[str, Any]:
+    """Measure our model, and peers in turn with it.
+
+    Args:
+        settings: of our model; an empty `clip` means clips made here.
+        peers: names of `settings.PEERS`.
+        runs: measured runs of each, after a warm-up.
+        with_rows: also measure what only the table of aims needs: merged tokens, a live window,
+            the start of a process.
+        say: is told what is going on.
+
+    Returns:
+        The report as plain data; docs/performance.md explains its keys.
+
+    Raises:
+        WorkerError: a contestant failed.
+        NotOfferedError: our own model cannot run with these settings.
+    """
+    settings = _with_clips(settings, say)
+    settings = replace(settings, window=settings.window or with_rows)
+    ceiling = _prepare(settings, say)
+    workers = [Worker("ours", settings)]
+    if with_rows and settings.merge_tokens is None:
+        merged = replace(settings, merge_tokens=MERGED_KEEP, clips=(), window=False)
+        workers.append(Worker(MERGED, merged))
+    workers += [Worker(name, replace(settings, kind=name)) for name in peers]
+    turns = take_turns(workers, runs, say)
+    if (reason := turns["ours"].not_offered) is not None:
+        raise NotOfferedError(reason)
+    report = _our_report(settings, turns.pop("ours"), ceiling)
+    if MERGED in turns:
+        report["variants"] = {MERGED: describe_peer(_without_costs(turns.pop(MERGED)))}
+    report["peers"] = {name: describe_peer(turns[name]) for name in peers}
+    report["ratios"] = {name: ratios(report, report["peers"][name]) for name in peers}
+    if with_rows:
+        say("built-in model: process start to answer")
+        report["startup"] = measure_startup()
+        report["rows"] = table_rows(report)
+    return report | _origin()
+
+
+def _with_clips(settings: Settings, say: Callable[[str], None]) -> Settings:
+    """The clip that is asked about, and those whose decoding is timed."""
+    if settings.clip:
+        return replace(settings, clips=(settings.clip,))
+    say("making clips to measure with")
+    clips = {name: str(make_clip_file(name, cache_folder())) for name in SIZES}
+    return replace(settings, clip=clips["224p"], clips=tuple(clips.values()))
+
+
+def _prepare(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
+    """Write what has to be written first, and measure the ceiling, in a process that then ends."""
+    worker = Worker("preparation", settings)
+    try:
+        if settings.is_random:
+            say(f"random weights for {settings.model} (kept in {cache_folder()})")
+        worker.ask("prepare")
+        worker.leave()
+        say("measuring the ceiling of this machine")
+        return worker.ask("ceiling")
+    finally:
+        worker.leave()
+
+
+def _our_report(settings: Settings, turns: Turns, ceiling: dict[str, Any]) -> dict[str, Any]:
+    costs = {name: Cost(*cost) for name, cost in turns.extras.pop("costs").items()}
+    facts = turns.facts
+    figures = medians(turns.runs)
+    share = figures["followup_ttft_s"] / figures["ttft_s"]
+    return {
+        **facts,
+        "model": settings.model,
+        "random": settings.is_random,
+        "threads": ceiling["threads"],
+        "merge_tokens": settings.merge_tokens,
+        **figures,
+        "followup_share": round(share, 4),
+        "peak_rss_gb": turns.peak_rss_gb,
+        "ceiling": ceiling,
+        "parts": describe_parts(turns.runs, costs, facts["formats"], ceiling),
+        **turns.extras,
+    }
+
+
+def _without_costs(turns: Turns) -> Turns:
+    turns.extras.pop("costs", None)
+    return turns
+
+
+def _origin() -> dict[str, Any]:
+    """What the figures were made with."""
+    return {
+        "command": provenance.command_line(),
+        "commit": provenance.package_commit(),
+        "versions": provenance.versions(PACKAGES),
+        "machine": provenance.machine(),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
