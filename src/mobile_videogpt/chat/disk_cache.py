@@ -2,8 +2,8 @@
 
 One file per entry, named by a hash of everything that decides what is in it. A file is written
 under another name and renamed, so that a reader sees a whole entry or none, whoever was killed in
-between. Nobody holds a lock: two processes that compute the same entry write the same thing. Reading
-an entry renews its time; what was not used for longest goes when the cache outgrows its limit.
+between. Nobody holds a lock: two processes that compute the same entry write the same. Reading an
+entry renews its time; what was not used for longest goes when the cache outgrows its limit.
 """
 
 from __future__ import annotations

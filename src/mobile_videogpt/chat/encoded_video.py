@@ -33,6 +33,8 @@ class EncodedVideo:
     duration_s: float | None = None
     weights: str = field(default="", repr=False)
     """Fingerprint of the model that encoded it."""
+    places: tuple[int, ...] | None = field(default=None, repr=False)
+    """Where merged tokens stood among all visual tokens; None: nothing was merged."""
     prefix: Prefix | None = field(default=None, repr=False)
     """The language model's state after the visual tokens, once a question was asked."""
 
@@ -56,4 +58,5 @@ class EncodedVideo:
             key=key,
             timings=timings,
             duration_s=clip.duration_s,
+            places=tokens.places,
         )

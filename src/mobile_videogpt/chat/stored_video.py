@@ -29,12 +29,17 @@ class StoredVideos:
             visual_embeds=tensors["visual_embeds"],
             frame_scores=tuple(document["frame_scores"]),
             kept_frames=tuple(document["kept_frames"]),
+            places=None if document["places"] is None else tuple(document["places"]),
         )
 
     def keep_tokens(self, key: str, tokens: VisualTokens) -> None:
         """Write the visual tokens of a video."""
         if self.cache is not None:
-            document = {"frame_scores": tokens.frame_scores, "kept_frames": tokens.kept_frames}
+            document = {
+                "frame_scores": tokens.frame_scores,
+                "kept_frames": tokens.kept_frames,
+                "places": tokens.places,
+            }
             self.cache.write(f"{key} tokens", {"visual_embeds": tokens.visual_embeds}, document)
 
     def prefix(self, key: str, token_ids: Sequence[int]) -> Prefix | None:
@@ -42,10 +47,11 @@ class StoredVideos:
         found = self.cache.read(f"{key} prefix") if self.cache is not None else None
         if found is None or found[1]["token_ids"] != list(token_ids):
             return None
-        return self.engine.load_prefix(token_ids, found[0])
+        return self.engine.load_prefix(token_ids, found[0], found[1]["gap"])
 
     def keep_prefix(self, key: str, prefix: Prefix) -> None:
         """Write the language model's state after a video."""
         if self.cache is not None:
             tensors = self.engine.save_prefix(prefix)
-            self.cache.write(f"{key} prefix", tensors, {"token_ids": list(prefix.token_ids)})
+            document = {"token_ids": prefix.token_ids, "gap": prefix.gap}
+            self.cache.write(f"{key} prefix", tensors, document)

@@ -126,5 +126,7 @@ class Vision:
         assert self.merge_tokens is not None
         frames, images = self.config.num_frames, self.config.num_image_tokens
         with watch.measure("projectors"):
-            merged = merge_visual_tokens(tokens.visual_embeds, frames, images, self.merge_tokens)
-        return replace(tokens, visual_embeds=merged)
+            merged, places = merge_visual_tokens(
+                tokens.visual_embeds, frames, images, self.merge_tokens
+            )
+        return replace(tokens, visual_embeds=merged, places=tuple(places.tolist()))

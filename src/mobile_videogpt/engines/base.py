@@ -113,6 +113,8 @@ class VisualTokens:
     """One per sampled frame; higher is more typical of its chunk."""
     kept_frames: tuple[int, ...]
     """Ascending positions among the sampled frames."""
+    places: tuple[int, ...] | None = None
+    """Where merged tokens stood among all visual tokens, ascending; None: nothing was merged."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,8 @@ class Prefix:
     token_ids: tuple[int, ...]
     state: Any
     """The engine's own: the key-value cache."""
+    gap: int = 0
+    """Positions that merged tokens left empty: what follows stands so much further on."""
 
 
 class Engine(Protocol):
@@ -150,13 +154,24 @@ class Engine(Protocol):
     ) -> VisualTokens:
         """The rest of `encode`: (1, T, N, D) of the image encoder, (1, T, 3, h, w) pixels."""
 
-    def prefill(self, token_ids: Sequence[int], visual_embeds: torch.Tensor) -> Prefix:
-        """Let the language model read the prefix; its placeholders become `visual_embeds`."""
+    def prefill(
+        self,
+        token_ids: Sequence[int],
+        visual_embeds: torch.Tensor,
+        positions: Sequence[int] | None = None,
+    ) -> Prefix:
+        """Let the language model read the prefix; its placeholders become `visual_embeds`.
+
+        `positions`, ascending, one per token, are those of the prompt before its tokens were
+        merged; None: 0, 1, 2 and so on. What follows the prefix continues after the last one.
+        """
 
     def save_prefix(self, prefix: Prefix) -> dict[str, torch.Tensor]:
         """What `prefill` computed, as tensors that may be written to a file."""
 
-    def load_prefix(self, token_ids: Sequence[int], tensors: dict[str, torch.Tensor]) -> Prefix:
+    def load_prefix(
+        self, token_ids: Sequence[int], tensors: dict[str, torch.Tensor], gap: int = 0
+    ) -> Prefix:
         """The prefix that `save_prefix` made tensors of, in this engine or another like it."""
 
     def generate(

@@ -117,21 +117,29 @@ class TorchEngine:
         )
 
     @torch.inference_mode()
-    def prefill(self, token_ids: Sequence[int], visual_embeds: torch.Tensor) -> Prefix:
+    def prefill(
+        self,
+        token_ids: Sequence[int],
+        visual_embeds: torch.Tensor,
+        positions: Sequence[int] | None = None,
+    ) -> Prefix:
         """Let the language model read the prefix once.
 
         Args:
             token_ids: the prompt up to the question, one placeholder per visual token.
             visual_embeds: (1, V, E), what the placeholders stand for.
+            positions: one per token, where tokens were merged; None: 0, 1, 2 and so on.
         """
         output = self.model(
             input_ids=self._row(token_ids),
+            position_ids=None if positions is None else self._row(positions),
             visual_embeds=visual_embeds,
             past_key_values=DynamicCache(),
             use_cache=True,
             logits_to_keep=1,
         )
-        return Prefix(token_ids=tuple(token_ids), state=output.past_key_values)
+        gap = 0 if positions is None else positions[-1] + 1 - len(token_ids)
+        return Prefix(token_ids=tuple(token_ids), state=output.past_key_values, gap=gap)
 
     def save_prefix(self, prefix: Prefix) -> dict[str, torch.Tensor]:
         """Keys and values of all layers, (layers, heads, prefix, head width) each."""
@@ -141,13 +149,15 @@ class TorchEngine:
             "values": torch.cat([layer.values for layer in layers]),
         }
 
-    def load_prefix(self, token_ids: Sequence[int], tensors: dict[str, torch.Tensor]) -> Prefix:
+    def load_prefix(
+        self, token_ids: Sequence[int], tensors: dict[str, torch.Tensor], gap: int = 0
+    ) -> Prefix:
         """The prefix that `save_prefix` made tensors of."""
         cache = DynamicCache()
         keys, values = (tensors[name].to(self.device) for name in ("keys", "values"))
         for layer in range(len(keys)):
             cache.update(keys[layer, None], values[layer, None], layer)
-        return Prefix(token_ids=tuple(token_ids), state=cache)
+        return Prefix(token_ids=tuple(token_ids), state=cache, gap=gap)
 
     def generate(
         self, prefix: Prefix, token_ids: Sequence[int], options: GenerationOptions, watch: Stopwatch
@@ -159,14 +169,14 @@ class TorchEngine:
         choose = _TokenChooser(options, self.model.generation_config, self.device)
         with watch.measure("prefill"):
             cache = _fork(prefix.state)
-            token = choose(self._step(token_ids, cache))
+            token = choose(self._step(token_ids, cache, prefix.gap))
         for position in range(options.max_new_tokens):
             if token in self.end_token_ids:
                 return
             yield token
             if position + 1 < options.max_new_tokens:
                 with watch.measure("decode_tokens"):
-                    token = choose(self._step([token], cache))
+                    token = choose(self._step([token], cache, prefix.gap))
 
     @torch.inference_mode()
     def score(
@@ -178,7 +188,7 @@ class TorchEngine:
         causal attention hides the padding from every token that counts.
         """
         cache = _fork(prefix.state)
-        first = self._step(token_ids, cache).float().log_softmax(-1)  # (1, V)
+        first = self._step(token_ids, cache, prefix.gap).float().log_softmax(-1)  # (1, V)
         longest = max(len(ids) for ids in continuations)
         padded = [[*ids, *[0] * (longest - len(ids))] for ids in continuations]
         targets = torch.tensor(padded, device=self.device)  # (options, longest)
@@ -186,6 +196,7 @@ class TorchEngine:
         if longest > 1:
             output = self.model.language_model(
                 input_ids=targets[:, :-1],
+                position_ids=self._positions(cache, longest - 1, prefix.gap),
                 past_key_values=_fork(cache, batch=len(padded)),
                 use_cache=True,
             )
@@ -195,12 +206,23 @@ class TorchEngine:
         return [row[: len(ids)] for row, ids in zip(logs.tolist(), continuations, strict=True)]
 
     @torch.inference_mode()
-    def _step(self, token_ids: Sequence[int], cache: DynamicCache) -> torch.Tensor:
+    def _step(self, token_ids: Sequence[int], cache: DynamicCache, gap: int) -> torch.Tensor:
         """Read `token_ids` after what `cache` holds, extend it; logits of what follows, (1, V)."""
         output = self.model.language_model(
-            input_ids=self._row(token_ids), past_key_values=cache, use_cache=True, logits_to_keep=1
+            input_ids=self._row(token_ids),
+            position_ids=self._positions(cache, len(token_ids), gap),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
         )
         return output.logits[:, -1]
+
+    def _positions(self, cache: DynamicCache, count: int, gap: int) -> torch.Tensor | None:
+        """Positions of the next `count` tokens, (1, count); None: where the cache ends."""
+        if not gap:
+            return None
+        start = cache.get_seq_length() + gap
+        return torch.arange(start, start + count, device=self.device)[None]
 
     def _row(self, token_ids: Sequence[int]) -> torch.Tensor:
         return torch.tensor([list(token_ids)], device=self.device)

@@ -6,9 +6,10 @@ own space; the most similar ones join the run that the earlier token belongs to,
 one token, its mean, at the place of its first token. Such merging across neighbouring frames is the
 first stage of DyCoke and the temporal half of STTM; nothing else of either is here.
 
-How many tokens remain is given, not which: so many that the keep ratio is met exactly. The order of
-what remains is unchanged, its positions close up. Video tokens are left alone: they are few, and
-each sees all key frames already.
+How many tokens remain is given, not which: so many that the keep ratio is met exactly. What remains
+keeps its order and its position: the language model learnt at which positions a frame's tokens
+stand, and measurably suffers when the rest closes up. Video tokens are left alone: they are few,
+and each sees all key frames already.
 """
 
 import torch
@@ -17,7 +18,7 @@ from torch.nn import functional as F
 
 
 def num_merged_tokens(num_frames: int, tokens_per_frame: int, keep: float) -> int:
-    """How many of a video's image tokens remain; the first frame's always do.
+    """How many of a video's image tokens remain; as many as a frame has always do.
 
     Raises:
         ValueError: if `keep` is not above 0 and at most 1.
@@ -32,7 +33,7 @@ def num_merged_tokens(num_frames: int, tokens_per_frame: int, keep: float) -> in
     return max(tokens_per_frame, round(num_frames * tokens_per_frame * keep))
 
 
-def merge_over_time(image_tokens: Tensor, keep: float) -> Tensor:
+def merge_over_time(image_tokens: Tensor, keep: float) -> tuple[Tensor, Tensor]:
     """Merge the image tokens that change least from frame to frame.
 
     Args:
@@ -40,7 +41,8 @@ def merge_over_time(image_tokens: Tensor, keep: float) -> Tensor:
         keep: share of them to keep, above 0 and at most 1.
 
     Returns:
-        (`num_merged_tokens`, E), ordered by frame, then by place.
+        (M, E), the remaining tokens by frame, then by place, M as `num_merged_tokens` says; and
+        their ascending places among all T * N, (M,).
 
     Raises:
         ValueError: if `keep` is out of range.
@@ -48,7 +50,7 @@ def merge_over_time(image_tokens: Tensor, keep: float) -> Tensor:
     frames, places = image_tokens.shape[:2]
     remaining = num_merged_tokens(frames, places, keep)
     joins = _most_similar(image_tokens, frames * places - remaining)  # (T, N)
-    # Each token's run starts at the last frame, up to its own, that did not join.
+    # A token's run starts in the last frame, up to its own, that did not join.
     frame = torch.arange(frames, device=joins.device)[:, None]  # (T, 1)
     run_start = torch.where(joins, 0, frame).cummax(0).values  # (T, N)
     run = (run_start * places + torch.arange(places, device=joins.device)).flatten()  # (T * N,)
@@ -56,13 +58,13 @@ def merge_over_time(image_tokens: Tensor, keep: float) -> Tensor:
     tokens = image_tokens.flatten(0, 1).float()
     sums = torch.zeros_like(tokens).index_add_(0, run, tokens)
     lengths = torch.bincount(run, minlength=len(run))[:, None]
-    first = ~joins.flatten()
-    return (sums[first] / lengths[first]).to(image_tokens.dtype)
+    first = (~joins).flatten().nonzero().flatten()  # (M,)
+    return (sums[first] / lengths[first]).to(image_tokens.dtype), first
 
 
 def merge_visual_tokens(
     visual_embeds: Tensor, num_frames: int, num_image_tokens: int, keep: float
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Merge the image tokens of a whole visual sequence; see `merge_over_time`.
 
     Args:
@@ -72,13 +74,14 @@ def merge_visual_tokens(
         keep: share of the image tokens to keep.
 
     Returns:
-        (1, fewer, E): the merged image tokens, then the others unchanged.
+        (1, M, E): the merged image tokens, then the others unchanged; and their ascending places
+        among the V, (M,).
     """
-    images, others = visual_embeds[0].split(
-        [num_image_tokens, visual_embeds.shape[1] - num_image_tokens]
-    )
-    merged = merge_over_time(images.unflatten(0, (num_frames, -1)), keep)
-    return torch.cat((merged, others))[None]
+    total = visual_embeds.shape[1]
+    images, others = visual_embeds[0].split([num_image_tokens, total - num_image_tokens])
+    merged, places = merge_over_time(images.unflatten(0, (num_frames, -1)), keep)
+    rest = torch.arange(num_image_tokens, total, device=places.device)
+    return torch.cat((merged, others))[None], torch.cat((places, rest))
 
 
 def _most_similar(image_tokens: Tensor, number: int) -> Tensor:
