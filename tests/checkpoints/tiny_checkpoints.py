@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import torch
+from transformers import AutoTokenizer
 
 from mobile_videogpt.config import MobileVideoGPTConfig
 from mobile_videogpt.models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
+from mobile_videogpt.processor import MobileVideoGPTProcessor
 
 
 def tiny_config() -> MobileVideoGPTConfig:
@@ -39,6 +41,23 @@ def tiny_config() -> MobileVideoGPTConfig:
         video_token_id=5,
         pad_token_id=0,
     )
+
+
+def qwen_sized_model(
+    tokenizer_folder: Path,
+) -> tuple[MobileVideoGPTForConditionalGeneration, MobileVideoGPTProcessor]:
+    """A tiny model with Qwen2.5's tokenizer and vocabulary."""
+    config = tiny_config()
+    text = {**config.text_config.to_dict(), "vocab_size": 151936, "eos_token_id": 151645}
+    config = MobileVideoGPTConfig(
+        image_config=config.image_config.to_dict(),
+        video_config=config.video_config.to_dict(),
+        text_config=text,
+    )
+    torch.manual_seed(0)
+    model = MobileVideoGPTForConditionalGeneration(config).eval()
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    return model, MobileVideoGPTProcessor.from_config(config, tokenizer)
 
 
 def released_config(config: MobileVideoGPTConfig, image_tower: str) -> dict:
