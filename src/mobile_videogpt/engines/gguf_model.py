@@ -7,8 +7,12 @@ come from a `VideoChat`, which knows the prompt too (`VideoChat.prompt_embeds`).
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
+import subprocess
+import sys
 from collections.abc import Collection, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +21,16 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
+logger = logging.getLogger(__name__)
+
 # Positions that llama.cpp is handed at once; it computes them 512 at a time.
 _BATCH = 2048
+_PROBE = """
+import sys, torch
+from mobile_videogpt.engines.gguf_model import GgufLanguageModel
+model = GgufLanguageModel(sys.argv[1], context=64, is_repacked=True)
+model.read_embeds(torch.zeros(33, model.width))
+"""
 
 
 class GgufLanguageModel:
@@ -26,8 +38,11 @@ class GgufLanguageModel:
 
     Args:
         path: what `mobile-videogpt export --format gguf` wrote.
-        context: most positions that the sequence may have.
+        context: most positions that the sequence may have; None: what the model was trained with,
+            at most 4096.
         threads: CPU threads; None takes as many as this process may use.
+        is_repacked: whether llama.cpp keeps its own, faster layout of the weights; None: if that
+            works.
 
     Raises:
         ModuleNotFoundError: llama-cpp-python is not installed.
@@ -35,16 +50,20 @@ class GgufLanguageModel:
     """
 
     def __init__(
-        self, path: str | Path, *, context: int = 4096, threads: int | None = None
+        self,
+        path: str | Path,
+        *,
+        context: int | None = None,
+        threads: int | None = None,
+        is_repacked: bool | None = None,
     ) -> None:
-        self._llama = llama = _import_llama_cpp()
         self._model = self._context = None
+        self._llama = llama = _import_llama_cpp()
+        if not Path(path).is_file():
+            raise ValueError(f"there is no file {path}; give one that export --format gguf wrote")
         llama.llama_backend_init()
-        options = llama.llama_model_default_params()
-        options.n_gpu_layers = 0
-        self._model = llama.llama_model_load_from_file(os.fsencode(path), options)
-        if not self._model:
-            raise ValueError(f"llama.cpp cannot load {path}; is it a complete GGUF file?")
+        self._model = self._load(os.fspath(path), is_repacked)
+        context = context or min(4096, llama.llama_model_n_ctx_train(self._model))
         settings = llama.llama_context_default_params()
         settings.n_ctx = context
         settings.n_batch = min(_BATCH, context)
@@ -58,6 +77,15 @@ class GgufLanguageModel:
         self.vocab_size: int = llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(self._model))
         self.length = 0
         """Positions read so far."""
+
+    def _load(self, path: str, is_repacked: bool | None) -> Any:
+        options = self._llama.llama_model_default_params()
+        options.n_gpu_layers = 0
+        options.use_extra_bufts = _repacking_works(path) if is_repacked is None else is_repacked
+        model = self._llama.llama_model_load_from_file(os.fsencode(path), options)
+        if not model:
+            raise ValueError(f"llama.cpp cannot load {path}; is it a complete GGUF file?")
+        return model
 
     def read_embeds(self, embeds: torch.Tensor) -> np.ndarray:
         """Read embeddings after what was read before.
@@ -160,14 +188,46 @@ class GgufLanguageModel:
 def _import_llama_cpp() -> Any:
     try:
         import llama_cpp
-        from llama_cpp._logger import set_verbose
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
             "the package llama-cpp-python is not installed; pip install llama-cpp-python "
             "(it is compiled, which takes a C++ compiler and some minutes)"
         ) from None
-    set_verbose(False)
+    _send_log_here(llama_cpp)
     return llama_cpp
+
+
+@cache
+def _send_log_here(llama: Any) -> Any:
+    """Let llama.cpp's lines go through `logging`; returns what must not be collected."""
+
+    @llama.llama_log_callback
+    def log(level: int, text: bytes, user_data: Any) -> None:
+        logger.debug(text.decode("utf-8", "replace").rstrip())
+
+    llama.llama_log_set(log, ctypes.c_void_p(0))
+    return log
+
+
+@cache
+def _repacking_works(path: str) -> bool:
+    """Whether llama.cpp may keep weights in the layout that this processor likes best.
+
+    GCC before 13 drops the stores of AMX's tile configuration as dead (`_tile_loadconfig`); what it
+    made of llama.cpp ends the process at the first quantised matrix product of several rows
+    (ggml-org/llama.cpp issue 20824). So another process tries it first, where AMX was compiled in.
+    """
+    llama = _import_llama_cpp()
+    if b"AMX_INT8 = 1" not in llama.llama_print_system_info():
+        return True
+    command = (sys.executable, "-c", _PROBE, path)
+    if subprocess.run(command, capture_output=True, check=False).returncode == 0:
+        return True
+    logger.warning(
+        "this build of llama.cpp crashes in its AMX kernels, so it runs without its packed "
+        "layouts, more slowly; docs/export.md says how to build it"
+    )
+    return False
 
 
 def _usable_cores() -> int:
