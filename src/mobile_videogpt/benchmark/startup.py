@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import mobile_videogpt
+from mobile_videogpt.benchmark.environment import child_environment
 
 REPEATS = 5
 
@@ -28,8 +27,6 @@ def measure_startup() -> dict[str, Any]:
     from mobile_videogpt.synthetic.dataset import write_clip
     from mobile_videogpt.synthetic.world import make_clip
 
-    source = str(Path(mobile_videogpt.__file__).parent.parent)
-    path = os.pathsep.join([source, os.environ.get("PYTHONPATH", "")])
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.mp4"
         write_clip(make_clip(0), clip)
@@ -44,9 +41,7 @@ def measure_startup() -> dict[str, Any]:
         times = []
         for _ in range(REPEATS + 1):
             start = time.perf_counter()
-            done = subprocess.run(
-                command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
-            )
+            done = subprocess.run(command, capture_output=True, text=True, env=child_environment())
             times.append(time.perf_counter() - start)
             if done.returncode:
                 raise RuntimeError(f"`mobile-videogpt ask` failed: {done.stderr.strip()}")

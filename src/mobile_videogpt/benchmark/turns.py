@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import mobile_videogpt
 from mobile_videogpt.benchmark.contestant import NotOfferedError
+from mobile_videogpt.benchmark.environment import child_environment
 from mobile_videogpt.benchmark.process_memory import available_bytes
 from mobile_videogpt.benchmark.settings import Settings
 
@@ -96,11 +94,6 @@ class Worker:
             process.wait()
 
     def _start(self) -> subprocess.Popen[str]:
-        source = str(Path(mobile_videogpt.__file__).parent.parent)
-        path = os.pathsep.join([source, os.environ.get("PYTHONPATH", "")])
-        environment = {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
-        if self.settings.threads is not None:
-            environment["OMP_NUM_THREADS"] = str(self.settings.threads)
         return subprocess.Popen(
             [
                 sys.executable,
@@ -111,7 +104,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="utf-8",
-            env=environment,
+            env=child_environment(self.settings.threads),
         )
 
 
