@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from mobile_videogpt.chat.answers import (
 from mobile_videogpt.chat.conversation import Conversation
 from mobile_videogpt.chat.disk_cache import DEFAULT_CACHE_BYTES, DiskCache
 from mobile_videogpt.chat.encoded_video import EncodedVideo
+from mobile_videogpt.chat.live_window import slide, timed_frames
 from mobile_videogpt.chat.prompt_embeds import embed_prompt
 from mobile_videogpt.chat.stored_video import StoredVideos
 from mobile_videogpt.chat.vision import IdentifiedClip, Vision
@@ -191,6 +192,45 @@ class VideoChat:
         """
         part: dict[str, Any] = {"start": start, "end": end, "fps": fps}
         return self._open(video, self.engine.stopwatch(), part)
+
+    def stream_window(
+        self,
+        source: Any,
+        *,
+        rate: float = 1.0,
+        hop: int | None = None,
+        start: float | None = None,
+        end: float | None = None,
+        fps: float | None = None,
+    ) -> Iterator[EncodedVideo]:
+        """Look at a video, or at a stream without end, through a window that slides over it.
+
+        Ask about each window while it is there: `for window in chat.stream_window(camera)`. A frame
+        that two windows share is preprocessed and goes through the image encoder once.
+
+        Args:
+            source: anything that `open` takes; or an iterator of frames, uint8 (H, W, 3), or of
+                (seconds, frame) pairs. An iterator is read only as fast as windows are taken.
+            rate: frames per second that are looked at; an iterator decides for itself.
+            hop: new frames from one window to the next; half a window if None.
+            start: begin at this second of a video.
+            end: end at this second of a video.
+            fps: frames per second of a source without a clock.
+
+        Yields:
+            The last `config.num_frames` frames: first when there are so many, then every `hop`, and
+            what remains at the end.
+
+        Raises:
+            VideoError: it cannot be read; the message says why.
+            ValueError: `hop` is out of range, or start or end is given for an iterator.
+        """
+        size = self.config.num_frames
+        frames = timed_frames(source, rate, start, end, fps)
+        name = Path(source).name if isinstance(source, (str, Path)) else "the stream"
+        for clip in slide(frames, size, size // 2 if hop is None else hop, name):
+            watch = self.engine.stopwatch()
+            yield self._encode_clip(self._vision.identify(clip), watch)
 
     def forget(self) -> None:
         """Let go of all videos that are kept in memory; those in the caller's hands stay usable."""

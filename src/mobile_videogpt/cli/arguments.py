@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from mobile_videogpt.chat import EncodedVideo, VideoChat
 
 DEFAULT_MODEL = "moving-shapes"
+CACHE_VARIABLE = "MOBILE_VIDEOGPT_CACHE"
+DEFAULT_CACHE_GB = 2.0
 
 
 def add_model_arguments(
@@ -37,6 +40,45 @@ def add_model_arguments(
         help="auto: float32 on a CPU, half precision elsewhere",
     )
     group.add_argument("--engine", default="auto", help=engines)
+
+
+def add_merge_argument(parser: argparse.ArgumentParser) -> None:
+    """--merge-tokens: fewer image tokens per video."""
+    parser.add_argument(
+        "--merge-tokens",
+        type=probability,
+        metavar="KEEP",
+        help="keep this share of the image tokens, 0 < KEEP <= 1, by merging what changes least "
+        "from frame to frame: faster, at some loss (default: all)",
+    )
+
+
+def add_cache_arguments(parser: argparse.ArgumentParser) -> None:
+    """--cache-dir, --cache-gb and --no-cache: where encoded videos outlive the process."""
+    group = parser.add_argument_group("cache of encoded videos")
+    group.add_argument(
+        "--cache-dir",
+        metavar="DIR",
+        help=f"keep encoded videos in this folder (default: {CACHE_VARIABLE}, else none)",
+    )
+    group.add_argument(
+        "--cache-gb",
+        type=positive_float,
+        default=DEFAULT_CACHE_GB,
+        metavar="GB",
+        help="most that the folder may take; the oldest go first (default: %(default)g)",
+    )
+    group.add_argument("--no-cache", action="store_true", help="keep nothing, read nothing kept")
+
+
+def cache_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Keyword arguments of `VideoChat` from `add_cache_arguments`' values, if it has any."""
+    if not hasattr(args, "cache_dir") or args.no_cache:
+        return {}
+    folder = args.cache_dir or os.environ.get(CACHE_VARIABLE)
+    if not folder:
+        return {}
+    return {"cache_dir": folder, "cache_bytes": int(args.cache_gb * 1e9)}
 
 
 def add_range_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,6 +142,8 @@ def load_chat(args: argparse.Namespace) -> VideoChat:
             dtype=args.dtype,
             engine=args.engine,
             max_open_videos=1,
+            merge_tokens=getattr(args, "merge_tokens", None),
+            **cache_options(args),
         )
 
 

@@ -7,7 +7,9 @@ from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 from mobile_videogpt.cli.arguments import (
+    add_cache_arguments,
     add_generation_arguments,
+    add_merge_argument,
     add_model_arguments,
     add_range_arguments,
     generation_options,
@@ -49,6 +51,8 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument("--json", action="store_true", help="answer, timings and token counts")
     add_range_arguments(parser)
     add_generation_arguments(parser)
+    add_merge_argument(parser)
+    add_cache_arguments(parser)
     add_model_arguments(parser)
     parser.set_defaults(run=run)
 

@@ -9,7 +9,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mobile_videogpt.cli.arguments import (
+    add_cache_arguments,
     add_generation_arguments,
+    add_merge_argument,
     add_model_arguments,
     add_range_arguments,
     generation_options,
@@ -39,6 +41,8 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document per line and answer")
     add_range_arguments(parser)
     add_generation_arguments(parser)
+    add_merge_argument(parser)
+    add_cache_arguments(parser)
     add_model_arguments(parser)
     parser.set_defaults(run=run)
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mobile_videogpt.cli.arguments import (
+    add_cache_arguments,
     add_generation_arguments,
+    add_merge_argument,
     add_model_arguments,
     add_range_arguments,
     generation_options,
@@ -71,6 +73,8 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         help="with --engine ray: processes, each with a model (default: one per GPU, or per four "
         "cores)",
     )
+    add_merge_argument(parser)
+    add_cache_arguments(parser)
     add_model_arguments(parser, engines=ENGINES)
     parser.set_defaults(run=run)
 
@@ -83,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
     lines = None if args.output is None else JsonLines(require_writable_folder(args.output))
     found = list(dict.fromkeys(path for name in args.videos for path in find_videos(name)))
     identity = {"model": args.model, "question": question, "start": args.start, "end": args.end}
+    identity["merge_tokens"] = args.merge_tokens
     done = lines.done(identity) if lines is not None else set()
     waiting = [path for path in found if path not in done]
     if len(waiting) < len(found):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mobile_videogpt.cli.arguments import (
+    add_merge_argument,
     add_model_arguments,
     positive_int,
     quiet_libraries,
@@ -35,6 +36,7 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     shapes.add_argument("--limit", type=positive_int, metavar="N", help="at most N questions")
     shapes.add_argument("--json", action="store_true", help="the whole report as JSON")
     shapes.add_argument("--output", type=Path, metavar="JSON", help="write the report here too")
+    add_merge_argument(shapes)
     add_model_arguments(shapes)
     shapes.set_defaults(run=run)
 
@@ -53,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
         device=args.device,
         dtype=args.dtype,
         engine=args.engine,
+        merge_tokens=args.merge_tokens,
     )
     if args.output is not None:
         write_atomically(args.output, f"{to_json(report, indent=2)}\n".encode())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mobile_videogpt.cli.arguments import (
+    add_cache_arguments,
     add_model_arguments,
     add_range_arguments,
     load_chat,
@@ -42,6 +43,7 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         "--json", action="store_true", help="times and scores as JSON; a picture only with --output"
     )
     add_range_arguments(parser)
+    add_cache_arguments(parser)
     add_model_arguments(parser)
     parser.set_defaults(run=run)
 

@@ -46,12 +46,14 @@ def evaluate(
 ) -> dict[str, Any]:
     """Run the benchmark on the unseen clips of `seed`; `limit` is the number of questions.
 
-    `loading` goes to `VideoChat` (device, dtype, engine). Returns the report as plain data: shares
+    `loading` goes to `VideoChat` (device, dtype, engine, merge_tokens). Returns plain data: shares
     are 0 to 1, the two accuracies are means over the families.
     """
     chat = VideoChat(model, **loading)
     results = list(run_questions(chat, seed, limit or DEFAULT_QUESTIONS))
-    return {"model": model, "seed": seed, **report(results)}
+    merged = loading.get("merge_tokens")
+    setting = {} if merged is None else {"merge_tokens": merged}
+    return {"model": model, "seed": seed, **setting, **report(results)}
 
 
 def run_questions(chat: VideoChat, seed: int, limit: int) -> Iterator[Result]:

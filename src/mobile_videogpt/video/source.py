@@ -125,10 +125,10 @@ def read_video(
     """
     opened = open_source(source, fps=fps)
     times = opened.times()
-    first, last = _stretch(opened, times, start, end)
+    first, last = select_stretch(opened, times, start, end)
     chosen = sample_frame_indices(last - first + 1, opened.fps, count=count, rate=rate)
     indices = [first + index for index in chosen]
-    frames = _without_gaps(opened, indices)
+    frames = read_without_gaps(opened, indices)
     indices += indices[-1:] * (count - len(indices))
     frames += frames[-1:] * (count - len(frames))
     height, width = frames[0].shape[:2]
@@ -149,7 +149,7 @@ def probe_video(source: Any, *, fps: float | None = None) -> VideoInfo:
     """Describe a video; takes what `read_video` takes, and raises what it raises."""
     opened = open_source(source, fps=fps)
     times = opened.times()
-    height, width = _without_gaps(opened, [0])[0].shape[:2]
+    height, width = read_without_gaps(opened, [0])[0].shape[:2]
     return VideoInfo(
         name=opened.name,
         container=opened.container_format,
@@ -236,7 +236,7 @@ def _load_npy(file: Path | IO[bytes], name: str) -> np.ndarray:
         raise VideoError(f"{name} is not a readable NumPy array: {error}.") from error
 
 
-def _stretch(
+def select_stretch(
     opened: FrameSource, times: np.ndarray, start: float | None, end: float | None
 ) -> tuple[int, int]:
     """First and last frame between ``start`` and ``end``.
@@ -272,7 +272,7 @@ def _duration(opened: FrameSource, times: np.ndarray) -> float | None:
     return None if opened.fps is None else float(times[-1]) + 1 / opened.fps
 
 
-def _without_gaps(opened: FrameSource, indices: list[int]) -> list[np.ndarray]:
+def read_without_gaps(opened: FrameSource, indices: list[int]) -> list[np.ndarray]:
     """Frames at ``indices``; where one cannot be decoded, the one before it, else the one after."""
     found = opened.read(indices)
     if not found:
