@@ -1,0 +1,188 @@
+"""Writes a model's parts for the ONNX engine, and checks each of them against torch."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from mobile_videogpt.engines.onnx.layers import NumberFormat
+from mobile_videogpt.engines.onnx.manifest import EMBEDDINGS, Manifest, Part
+
+if TYPE_CHECKING:
+    from mobile_videogpt.models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
+    from mobile_videogpt.processor import MobileVideoGPTProcessor
+
+logger = logging.getLogger(__name__)
+
+# Language models up to this width keep float32: they are fast anyway, and small numbers suffer most
+# from rounding.
+SMALL_WIDTH = 256
+
+
+@dataclass(frozen=True)
+class ExportFormats:
+    """The number format of each part's matrices; everything else is float32."""
+
+    language_model: NumberFormat = "int4"
+    """int4 also writes an int8 copy, which reads prompts faster and more exactly."""
+    encoders: NumberFormat = "int8"
+    """float32 or int8, of both encoders and the projectors."""
+
+    def __post_init__(self) -> None:
+        if self.language_model not in ("float32", "int8", "int4"):
+            raise ValueError(
+                f"the language model's format is {self.language_model!r}; choose float32, int8 or "
+                "int4"
+            )
+        if self.encoders not in ("float32", "int8"):
+            raise ValueError(f"the encoders' format is {self.encoders!r}; choose float32 or int8")
+
+    @classmethod
+    def for_width(cls, width: int) -> ExportFormats:
+        """What pays for a language model of this width."""
+        return cls("float32", "float32") if width <= SMALL_WIDTH else cls()
+
+
+def export_model(
+    model: MobileVideoGPTForConditionalGeneration,
+    processor: MobileVideoGPTProcessor,
+    folder: Path,
+    name: str,
+    *,
+    formats: ExportFormats | None = None,
+    on_part: Callable[[str], None] | None = None,
+) -> Manifest:
+    """Write all parts, configuration and tokenizer into an existing folder.
+
+    Args:
+        model: with float weights on the CPU.
+        processor: its own.
+        folder: where to; the caller makes it appear when everything is there.
+        name: what the model is called in the manifest.
+        formats: of the matrices; what pays for this model's size when None.
+        on_part: called with the name of each part before it is written.
+
+    Raises:
+        ValueError: the package onnx is missing, the model has something that cannot be exported,
+            or a part differs from torch by more than its tolerance.
+    """
+    start = time.perf_counter()
+    _require_onnx()
+    from mobile_videogpt.engines.onnx.check import check_parts
+
+    formats = formats or ExportFormats.for_width(model.config.text_config.hidden_size)
+    parts = {}
+    for part, number_format, write in _writers(model, folder, formats):
+        if on_part is not None:
+            on_part(part)
+        with torch.inference_mode():
+            files = write()
+        sizes = {file.name: file.stat().st_size for file in files}
+        parts[part] = Part(number_format, sizes)
+    model.config.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
+    processor.tokenizer.save_pretrained(folder)
+    if on_part is not None:
+        on_part("check")
+    for part, check in check_parts(model, processor, folder, parts).items():
+        parts[part] = replace(parts[part], error=check.error, tolerance=check.tolerance)
+    packages = ("mobile-videogpt", "onnx", "onnxruntime", "torch", "transformers")
+    manifest = Manifest(
+        model=name,
+        fingerprint=_fingerprint(model, formats),
+        parts=parts,
+        versions={package: _version(package) for package in packages},
+        seconds=round(time.perf_counter() - start, 2),
+    )
+    manifest.write(folder)
+    return manifest
+
+
+def _writers(
+    model: MobileVideoGPTForConditionalGeneration, folder: Path, formats: ExportFormats
+) -> list[tuple[str, NumberFormat, Callable[[], list[Path]]]]:
+    """Name, number format and writer of each part."""
+    from mobile_videogpt.engines.onnx import fusion, image_encoder, language_model, video_encoder
+
+    config, language = model.config, model.language_model
+    encoders = formats.encoders
+
+    def path(part: str) -> Path:
+        return folder / f"{part}.onnx"
+
+    def write_language_model() -> list[Path]:
+        files = language_model.write_language_model(
+            path("language_model"), language, formats.language_model
+        )
+        dtype = np.dtype("float32" if formats.language_model == "float32" else "float16")
+        return files + language_model.write_embeddings(folder / EMBEDDINGS, language, dtype)
+
+    writers: list[tuple[str, NumberFormat, Callable[[], list[Path]]]] = [
+        (
+            "image_encoder",
+            encoders,
+            lambda: image_encoder.write_image_encoder(
+                path("image_encoder"), model.image_encoder, config.image_feature_layer, encoders
+            ),
+        ),
+        ("selection", "float32", lambda: fusion.write_selection(path("selection"), config)),
+        (
+            "video_encoder",
+            encoders,
+            lambda: video_encoder.write_video_encoder(
+                path("video_encoder"), model.video_encoder, config.num_kept_frames, encoders
+            ),
+        ),
+        (
+            "projectors",
+            encoders,
+            lambda: fusion.write_projectors(path("projectors"), model, encoders),
+        ),
+        ("language_model", formats.language_model, write_language_model),
+    ]
+    if formats.language_model == "int4":
+        writers.append(
+            (
+                "prefill",
+                "int8",
+                lambda: language_model.write_language_model(
+                    path("prefill"), language, "int8", has_logits=False
+                ),
+            )
+        )
+    return writers
+
+
+def _fingerprint(model: MobileVideoGPTForConditionalGeneration, formats: ExportFormats) -> str:
+    from mobile_videogpt.engines.torch_engine import TorchEngine
+
+    weights = TorchEngine(model, ()).fingerprint
+    return hashlib.sha256(f"{weights} {formats}".encode()).hexdigest()
+
+
+def _require_onnx() -> None:
+    from mobile_videogpt.engines.onnx.sessions import INSTALL
+
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+    except ImportError as error:
+        raise ValueError(
+            f"the export needs the packages onnx and onnxruntime; {INSTALL}"
+        ) from error
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except Exception:  # run from a checkout that is not installed
+        return "unknown"

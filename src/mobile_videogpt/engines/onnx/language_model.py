@@ -1,0 +1,156 @@
+"""The language model as an ONNX graph: Qwen2 that reads embeddings and extends a cache in place.
+
+`GroupQueryAttention` rotates queries and keys itself and writes new keys and values into the cache
+that it is given, when input and output are the same memory: the cache is never copied.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
+from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
+
+from mobile_videogpt.engines.onnx.graph import CONTRIB, INT32, INT64, Graph
+from mobile_videogpt.engines.onnx.layers import Layers, NumberFormat, to_numpy
+
+
+def cache_names(kind: str, num_layers: int) -> list[str]:
+    """Names of the cache's tensors; `kind` is past or present.
+
+    >>> cache_names("past", 1)
+    ['past.0.key', 'past.0.value']
+    """
+    return [f"{kind}.{i}.{part}" for i in range(num_layers) for part in ("key", "value")]
+
+
+def write_language_model(
+    path: Path, model: Qwen2ForCausalLM, number_format: NumberFormat, has_logits: bool = True
+) -> list[Path]:
+    """Write the graph.
+
+    Its inputs: `inputs_embeds` (L, E) and their `positions` (1, L); `past.*` (1, heads, capacity,
+    head width), filled up to the tokens read before; `last_index` (1,) and `total_length` (), the
+    cache's last row and its length after this call; with logits also `first_logit` (1,), the first
+    of the L tokens whose logits are wanted. Its outputs: `logits` (wanted, V), and `present.*`, to
+    be bound to the memory of `past.*`.
+
+    Args:
+        path: of the `.onnx` file.
+        model: with float weights on the CPU.
+        number_format: of the matrices.
+        has_logits: False leaves the output matrix out: a graph that only fills the cache.
+
+    Returns:
+        The files written.
+    """
+    config: Qwen2Config = model.config
+    _check(config)
+    graph = Graph(path)
+    layers = Layers(graph, number_format)
+    hidden = graph.input("inputs_embeds", ["tokens", config.hidden_size])
+    last = graph.input("last_index", [1], INT32)
+    length = graph.input("total_length", [], INT32)
+    positions = graph.input("positions", [1, "tokens"], INT64)
+    shared = (last, length, *map(graph.constant, _rotation_tables(model)), positions)
+    names = cache_names("past", config.num_hidden_layers)
+    head = config.hidden_size // config.num_attention_heads
+    shape = [1, config.num_key_value_heads, "capacity", head]
+    for name in names:
+        graph.input(name, shape)
+    epsilon = config.rms_norm_eps
+    decoder = model.model.layers
+    norms = [layer.input_layernorm for layer in decoder[1:]] + [model.model.norm]
+    normed = layers.rms_norm(hidden, decoder[0].input_layernorm.weight, epsilon)
+    for index, (layer, next_norm) in enumerate(zip(decoder, norms, strict=True)):
+        past = names[2 * index : 2 * index + 2]
+        attended = _attend(layers, normed, layer, config, (*past, *shared))
+        if next_norm is model.model.norm and not has_logits:
+            break  # the last layer's keys and values are in the cache
+        projected = layers.module(attended, layer.self_attn.o_proj)
+        normed, hidden = layers.add_and_rms_norm(
+            projected, hidden, layer.post_attention_layernorm.weight, epsilon
+        )
+        fed = _feed_forward(layers, normed, layer)
+        normed, hidden = layers.add_and_rms_norm(fed, hidden, next_norm.weight, epsilon)
+    if has_logits:
+        _logits(layers, normed, model)
+    for name in cache_names("present", config.num_hidden_layers):
+        graph.output(name, name, shape)
+    return graph.save()
+
+
+def _check(config: Qwen2Config) -> None:
+    rope = config.rope_parameters or {}
+    if config.use_sliding_window:
+        raise ValueError(
+            "the language model uses a sliding window, which the ONNX export lacks; set "
+            "use_sliding_window to false in its config, or use the torch engine"
+        )
+    if rope.get("rope_type", "default") != "default":
+        raise ValueError(
+            f"the language model's rope_type is {rope['rope_type']!r}, but the ONNX export knows "
+            "'default' only; use the torch engine"
+        )
+
+
+def _rotation_tables(model: Qwen2ForCausalLM) -> list[np.ndarray]:
+    """Cosines and sines, (positions, head width / 2) each."""
+    frequencies = model.model.rotary_emb.inv_freq.float().cpu()
+    positions = torch.arange(model.config.max_position_embeddings, dtype=torch.float32)
+    angles = positions[:, None] * frequencies
+    return [angles.cos().numpy(), angles.sin().numpy()]
+
+
+def _attend(
+    layers: Layers,
+    normed: str,
+    layer: Qwen2DecoderLayer,
+    config: Qwen2Config,
+    memory: tuple[str, ...],
+) -> str:
+    """Attention of one layer on (L, E), without its last projection.
+
+    `memory` is past keys and values, and where the tokens stand, with the rotation tables.
+    """
+    attention = layer.self_attn
+    inputs = [attention.q_proj, attention.k_proj, attention.v_proj]
+    weight = torch.cat([linear.weight for linear in inputs])
+    bias = torch.cat([linear.bias for linear in inputs])
+    packed = layers.reshape(layers.linear(normed, weight, bias), 1, -1, weight.shape[0])
+    attended = layers.graph.nodes(
+        "GroupQueryAttention",
+        *(packed, "", "", *memory),
+        outputs=(None, *(name.replace("past", "present") for name in memory[:2])),
+        domain=CONTRIB,
+        num_heads=config.num_attention_heads,
+        kv_num_heads=config.num_key_value_heads,
+        do_rotary=1,
+        rotary_interleaved=0,
+        scale=attention.scaling,
+    )[0]
+    return layers.reshape(attended, -1, attention.o_proj.weight.shape[1])
+
+
+def _feed_forward(layers: Layers, normed: str, layer: Qwen2DecoderLayer) -> str:
+    gate = layers.silu(layers.module(normed, layer.mlp.gate_proj))
+    gated = layers.graph.node("Mul", gate, layers.module(normed, layer.mlp.up_proj))
+    return layers.module(gated, layer.mlp.down_proj)
+
+
+def _logits(layers: Layers, normed: str, model: Qwen2ForCausalLM) -> None:
+    graph = layers.graph
+    first = graph.input("first_logit", [1], INT64)
+    end = graph.constant(np.array([np.iinfo(np.int64).max]))
+    wanted = graph.node("Slice", normed, first, end, graph.constant([0]))
+    logits = layers.linear(wanted, model.lm_head.weight)
+    graph.output(logits, "logits", ["wanted", model.config.vocab_size])
+
+
+def write_embeddings(path: Path, model: Qwen2ForCausalLM, dtype: np.dtype) -> list[Path]:
+    """Write the table of token embeddings (V, E), to be read row by row from disk."""
+    table = model.get_input_embeddings().weight
+    np.save(path, to_numpy(table).astype(dtype))
+    return [path]
