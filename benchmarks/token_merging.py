@@ -1,0 +1,264 @@
+"""Merging image tokens over time beside dropping frames: accuracy, tokens, time to first token.
+
+    python benchmarks/record.py benchmarks/results/token-merging.json -- \\
+        python benchmarks/token_merging.py --questions 2400 --speed 0.5b
+    python benchmarks/token_merging.py --plot docs/images/token-merging.png \\
+        --from benchmarks/results/token-merging.json
+
+The built-in model answers the same MovingShapes questions with fewer and fewer image tokens: merged
+over time, or, at exactly as many tokens, those of evenly spaced frames only. Both keep what
+remains at its position; how much that matters is shown by closing the gaps. Accuracy needs trained
+weights, speed does not: `--speed` times the full size with random ones. Progress goes to stderr.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mobile_videogpt.chat import EncodedVideo, VideoChat
+from mobile_videogpt.evaluation.moving_shapes import EXTRAS, Result, report
+from mobile_videogpt.models.frame_selection import uniform_frames
+from mobile_videogpt.models.token_merging import merge_visual_tokens
+from mobile_videogpt.synthetic.dataset import FRAMES, SIDE, clip_number, clip_questions, write_clip
+from mobile_videogpt.synthetic.questions import LETTERS, Question
+from mobile_videogpt.synthetic.world import make_clip
+
+# Whole frames can be dropped at these only: the built-in model looks at 16.
+RATIOS = (0.875, 0.75, 0.5, 0.375, 0.25, 0.125)
+MERGED, DROPPED, CLOSED = "merged", "frames dropped", "merged, gaps closed"
+
+Reduction = Callable[[EncodedVideo], EncodedVideo]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, or draw what was measured."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--questions", type=int, default=2400, help="about unseen clips")
+    parser.add_argument("--seed", type=int, default=7, help="which unseen clips")
+    parser.add_argument("--speed", metavar="PRESET", help="also time this preset, random weights")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the curve here")
+    parser.add_argument("--from", dest="source", type=Path, metavar="JSON", help="measured before")
+    args = parser.parse_args(arguments)
+    if args.source is not None:
+        document = json.loads(args.source.read_text(encoding="utf-8"))
+    else:
+        document = measure_accuracy(args.questions, args.seed)
+        if args.speed:
+            document["speed"] = measure_speed(args.speed)
+        print(json.dumps(document, indent=2))
+    if args.plot is not None:
+        draw(document, args.plot)
+    return 0
+
+
+def merged(chat: VideoChat, keep: float, close_gaps: bool = False) -> Reduction:
+    """Merge over time, as `VideoChat(merge_tokens=keep)` does."""
+    config = chat.config
+
+    def reduce(video: EncodedVideo) -> EncodedVideo:
+        embeds, places = merge_visual_tokens(
+            video.visual_embeds, config.num_frames, config.num_image_tokens, keep
+        )
+        kept = None if close_gaps else tuple(places.tolist())
+        return replace(video, visual_embeds=embeds, places=kept, prefix=None, key="")
+
+    return reduce
+
+
+def frames_dropped(chat: VideoChat, keep: float) -> Reduction:
+    """Keep the image tokens of evenly spaced frames, all of a frame's or none."""
+    config = chat.config
+    per_frame = config.num_image_tokens // config.num_frames
+    frames = uniform_frames(config.num_frames, round(config.num_frames * keep))
+    places = [frame * per_frame + place for frame in frames for place in range(per_frame)]
+    places += range(config.num_image_tokens, config.num_visual_tokens)
+
+    def reduce(video: EncodedVideo) -> EncodedVideo:
+        embeds = video.visual_embeds[:, places]
+        return replace(video, visual_embeds=embeds, places=tuple(places), prefix=None, key="")
+
+    return reduce
+
+
+def reductions(chat: VideoChat) -> dict[tuple[str, float], Reduction]:
+    """(method, share of the image tokens) -> what makes a video so small."""
+    found: dict[tuple[str, float], Reduction] = {("all", 1.0): lambda video: video}
+    for keep in RATIOS:
+        found[MERGED, keep] = merged(chat, keep)
+        found[DROPPED, keep] = frames_dropped(chat, keep)
+        found[CLOSED, keep] = merged(chat, keep, close_gaps=True)
+    return found
+
+
+def measure_accuracy(num_questions: int, seed: int) -> dict[str, Any]:
+    """Ask all questions in every setting; a clip is encoded once for all of them."""
+    chat = VideoChat("moving-shapes")
+    settings = reductions(chat)
+    results: dict[tuple[str, float], list[Result]] = defaultdict(list)
+    clip_of: list[int] = []
+    start = time.perf_counter()
+    for number, frames, questions in _clips(num_questions, seed):
+        video = chat.open(frames)
+        for setting, reduce in settings.items():
+            smaller = reduce(video)
+            results[setting] += [_ask(chat, smaller, question) for question in questions]
+        clip_of += [number] * len(questions)
+        if number % 10 == 9:
+            seconds = time.perf_counter() - start
+            print(f"{len(clip_of)} questions, {seconds:.0f} s", file=sys.stderr, flush=True)
+    points = [_point(chat, *setting, results[setting]) for setting in settings]
+    comparison = [
+        {
+            "keep": keep,
+            **_compare(results[MERGED, keep], results[DROPPED, keep], clip_of),
+        }
+        for keep in RATIOS
+    ]
+    return {
+        "model": "moving-shapes",
+        "seed": seed,
+        "questions": len(clip_of),
+        "points": points,
+        "merged_minus_frames_dropped": comparison,
+    }
+
+
+def _clips(num_questions: int, seed: int) -> Iterator[tuple[int, Any, list[Question]]]:
+    asked = index = 0
+    while asked < num_questions:
+        clip = make_clip(clip_number(seed, index), "test")
+        questions = [q for q in clip_questions(clip) if q.family not in EXTRAS and q.options]
+        questions = questions[: num_questions - asked]
+        yield index, clip.frames(FRAMES, SIDE), questions
+        asked += len(questions)
+        index += 1
+
+
+def _ask(chat: VideoChat, video: EncodedVideo, question: Question) -> Result:
+    answer = chat.ask(video, question.open_text, history=question.history, max_new_tokens=64)
+    scores = chat.choose(video, question.text, question.options, history=question.history)
+    letter = LETTERS[max(range(len(scores)), key=lambda i: scores[i].sum)]
+    return Result(question, answer.text.strip(), letter, None, False)
+
+
+def _point(chat: VideoChat, method: str, keep: float, results: list[Result]) -> dict[str, Any]:
+    summary = report(results)
+    image_tokens = round(chat.config.num_image_tokens * keep)
+    return {
+        "method": method,
+        "keep": keep,
+        "image_tokens": image_tokens,
+        "visual_tokens": image_tokens + chat.config.num_video_tokens,
+        "multiple_choice_accuracy": summary["multiple_choice_accuracy"],
+        "open_accuracy": summary["open_accuracy"],
+        "families": {name: row["multiple_choice"] for name, row in summary["families"].items()},
+    }
+
+
+def _compare(ours: list[Result], theirs: list[Result], clip_of: list[int]) -> dict[str, float]:
+    """Mean difference over questions in points, and its standard error over clips."""
+    measures = {
+        "multiple_choice": lambda r: r.letter == r.question.letter,
+        "open": lambda r: r.open_answer.casefold() == r.question.answer.casefold(),
+    }
+    found = {}
+    for name, is_right in measures.items():
+        differences = [is_right(a) - is_right(b) for a, b in zip(ours, theirs, strict=True)]
+        by_clip: dict[int, float] = defaultdict(float)
+        for clip, difference in zip(clip_of, differences, strict=True):
+            by_clip[clip] += difference
+        spread = statistics.pstdev(by_clip.values()) * len(by_clip) ** 0.5 / len(differences)
+        found[f"{name}_points"] = round(100 * statistics.fmean(differences), 2)
+        found[f"{name}_standard_error"] = round(100 * spread, 2)
+    return found
+
+
+def measure_speed(preset: str, rounds: int = 3) -> dict[str, Any]:
+    """Seconds from the clip to the first token at every ratio, in alternation."""
+    from tempfile import TemporaryDirectory
+
+    from mobile_videogpt.benchmark.stand_in import random_checkpoint
+
+    chat = VideoChat(str(random_checkpoint(preset)))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "clip.mp4"
+        write_clip(make_clip(0), path)
+        chat.ask(path, "What happens?", max_new_tokens=1)  # warms up
+        chat.forget()
+        video = chat.open(path)
+    opening_s = video.timings["total"]
+    ratios = (1.0, *RATIOS)
+    seconds: dict[float, list[float]] = defaultdict(list)
+    tokens = {}
+    for _ in range(rounds):
+        for keep in ratios:
+            start = time.perf_counter()
+            smaller = merged(chat, keep)(video) if keep < 1 else replace(video, prefix=None)
+            tokens[keep] = smaller.num_visual_tokens
+            chat.ask(smaller, "What happens?", max_new_tokens=1)
+            seconds[keep].append(time.perf_counter() - start)
+            print(f"keep {keep}: {seconds[keep][-1]:.2f} s", file=sys.stderr, flush=True)
+    points = [
+        {
+            "keep": keep,
+            "visual_tokens": tokens[keep],
+            "prefill_s": round(statistics.median(seconds[keep]), 3),
+            "ttft_s": round(opening_s + statistics.median(seconds[keep]), 3),
+        }
+        for keep in ratios
+    ]
+    return {
+        "preset": preset,
+        "engine": type(chat.engine).__name__,
+        "threads": torch.get_num_threads(),
+        "opening_s": round(opening_s, 3),
+        "points": points,
+    }
+
+
+def draw(document: dict[str, Any], path: Path) -> None:
+    """Accuracy over tokens, merged beside dropped; beside it seconds over tokens, if measured."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib.figure import Figure
+
+    speed = document.get("speed")
+    figure = Figure(figsize=(11 if speed else 6.5, 4.2), layout="constrained")
+    axes = figure.subplots(1, 2 if speed else 1, squeeze=False)[0]
+    (exact,) = (point for point in document["points"] if point["method"] == "all")
+    styles = {MERGED: ("o-", "C0"), DROPPED: ("s--", "C1"), CLOSED: ("^:", "C7")}
+    for method, (style, color) in styles.items():
+        points = [p for p in document["points"] if p["method"] == method]
+        shares = [100 * p["multiple_choice_accuracy"] for p in (exact, *points)]
+        ratios = [p["keep"] for p in (exact, *points)]
+        axes[0].plot(ratios, shares, style, color=color, label=method)
+    axes[0].set_title(f"MovingShapes, {document['questions']} questions, built-in model")
+    axes[0].set_ylabel("multiple choice, % right")
+    if speed:
+        ratios = [p["keep"] for p in speed["points"]]
+        axes[1].plot(ratios, [p["ttft_s"] for p in speed["points"]], "o-", label="first token")
+        axes[1].plot(ratios, [p["prefill_s"] for p in speed["points"]], "o--", label="prefill")
+        axes[1].set_title(f"{speed['preset']}, {speed['engine']}, {speed['threads']} threads")
+        axes[1].set_ylabel("seconds")
+        axes[1].set_ylim(bottom=0)
+    for axis in axes:
+        axis.set_xlabel("share of the image tokens that is kept")
+        axis.invert_xaxis()
+        axis.legend(frameon=False)
+    partial = path.with_suffix(".partial.png")
+    figure.savefig(partial, dpi=120)
+    partial.replace(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
