@@ -67,7 +67,8 @@ class GgufLanguageModel:
         settings = llama.llama_context_default_params()
         settings.n_ctx = context
         settings.n_batch = min(_BATCH, context)
-        settings.n_threads = settings.n_threads_batch = threads or _usable_cores()
+        self.threads = threads or _usable_cores()
+        settings.n_threads = settings.n_threads_batch = self.threads
         self._context = llama.llama_init_from_model(self._model, settings)
         if not self._context:
             raise ValueError(f"llama.cpp has no memory for {context} positions; give a smaller one")
@@ -81,7 +82,8 @@ class GgufLanguageModel:
     def _load(self, path: str, is_repacked: bool | None) -> Any:
         options = self._llama.llama_model_default_params()
         options.n_gpu_layers = 0
-        options.use_extra_bufts = _repacking_works(path) if is_repacked is None else is_repacked
+        self.is_repacked = _repacking_works(path) if is_repacked is None else is_repacked
+        options.use_extra_bufts = self.is_repacked
         model = self._llama.llama_model_load_from_file(os.fsencode(path), options)
         if not model:
             raise ValueError(f"llama.cpp cannot load {path}; is it a complete GGUF file?")
@@ -213,8 +215,8 @@ def _send_log_here(llama: Any) -> Any:
 def _repacking_works(path: str) -> bool:
     """Whether llama.cpp may keep weights in the layout that this processor likes best.
 
-    GCC before 13 drops the stores of AMX's tile configuration as dead (`_tile_loadconfig`); what it
-    made of llama.cpp ends the process at the first quantised matrix product of several rows
+    GCC 12 drops the stores of AMX's tile configuration as dead (`_tile_loadconfig`); what it made
+    of llama.cpp ends the process at the first quantised matrix product of several rows
     (ggml-org/llama.cpp issue 20824). So another process tries it first, where AMX was compiled in.
     """
     llama = _import_llama_cpp()
