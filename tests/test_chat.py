@@ -42,20 +42,18 @@ def counted(chat, monkeypatch):
 
         return call
 
-    def count_tokens(module, args, kwargs, output):
-        counts["tokens"] += output.logits.shape[0] * len_of_input(kwargs)
+    read = chat.engine._read
 
-    def len_of_input(kwargs):
-        given = kwargs.get("input_ids")
-        return (given if given is not None else kwargs["inputs_embeds"]).shape[1]
+    def reading(embeds, *args):
+        counts["tokens"] += embeds.shape[:-1].numel()
+        return read(embeds, *args)
 
     with monkeypatch.context() as patch:
         patch.setattr(video_chat, "read_video", counting("read_video", video_chat.read_video))
         for name in ENCODER_STEPS:
             patch.setattr(chat.model, name, counting(name, getattr(chat.model, name)))
-        hook = chat.model.language_model.register_forward_hook(count_tokens, with_kwargs=True)
+        patch.setattr(chat.engine, "_read", reading)
         yield counts
-        hook.remove()
 
 
 def plain_logits(chat, video, token_ids):

@@ -1,7 +1,7 @@
 """Loading a checkpoint of any layout, strictly: every tensor is used, every weight is filled."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +33,9 @@ _UNUSED = "video_encoder.clip_decoder."  # of VideoMamba's pretraining
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer_config.json")
 
 
+Prepare = Callable[[nn.Module, str], None]
+
+
 class Checkpoint(NamedTuple):
     """An opened checkpoint: nothing of it is in memory yet."""
 
@@ -56,6 +59,7 @@ def load_pretrained(
     device: str | torch.device = "cpu",
     dtype: torch.dtype | str | None = torch.float32,
     encoder_dtype: torch.dtype | None = None,
+    prepare: Prepare | None = None,
     base: str | Path | None = None,
     revision: str | None = None,
     offline: bool = False,
@@ -70,6 +74,8 @@ def load_pretrained(
             stored.
         encoder_dtype: of both encoders. By default float32 even where ``dtype`` is half precision,
             as in the released code: they choose the frames.
+        prepare: is given the model and the name of each module as soon as its tensors are there,
+            and may replace it by a smaller one: the whole model never stands in memory as stored.
         base: the model under a LoRA adapter, if not the one that the adapter names.
         revision: branch, tag or commit on the hub.
         offline: never look at the network.
@@ -81,7 +87,7 @@ def load_pretrained(
         CheckpointError: naming what is missing, unexpected or misshapen, and what to do.
     """
     checkpoint = open_checkpoint(source, base=base, revision=revision, offline=offline)
-    model = build_model(checkpoint, device, _as_dtype(dtype), encoder_dtype)
+    model = build_model(checkpoint, device, _as_dtype(dtype), encoder_dtype, prepare)
     return Pretrained(model, checkpoint.config, tokenizer_folder(checkpoint.folder, base))
 
 
@@ -193,6 +199,7 @@ def build_model(
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = torch.float32,
     encoder_dtype: torch.dtype | None = None,
+    prepare: Prepare | None = None,
 ) -> MobileVideoGPTForConditionalGeneration:
     """Make a model of an opened checkpoint; arguments as in ``load_pretrained``.
 
@@ -202,16 +209,28 @@ def build_model(
     model = empty_model(checkpoint.config)
     tensors = fitting_tensors(model, checkpoint)
     half = dtype in (torch.float16, torch.bfloat16)
-    for name, lazy in tensors.items():
-        wanted = dtype
-        if name.startswith(ENCODERS):
-            wanted = encoder_dtype or (torch.float32 if half else dtype)
-        put_tensor(model, name, lazy.load().to(device=device, dtype=wanted))
-    model.tie_weights()
+    for module_name, names in _by_module(tensors).items():
+        for name in names:
+            wanted = dtype
+            if name.startswith(ENCODERS):
+                wanted = encoder_dtype or (torch.float32 if half else dtype)
+            put_tensor(model, name, tensors[name].load().to(device=device, dtype=wanted))
+        if prepare is not None:
+            prepare(model, module_name)
+    if any(weight.is_meta for weight in model.language_model.lm_head.parameters()):
+        model.tie_weights()
     model.to(device)  # buffers, which no checkpoint holds
     if (checkpoint.folder / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(checkpoint.folder)
     return model.eval()
+
+
+def _by_module(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names of tensors under the names of the modules they belong to, in order."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(name.rpartition(".")[0], []).append(name)
+    return groups
 
 
 def empty_model(config: MobileVideoGPTConfig) -> MobileVideoGPTForConditionalGeneration:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import torch
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+from mobile_videogpt.engines.int8 import has_int8_kernel
+
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "int8": torch.int8,  # weights and the tokens they are multiplied with; on a CPU (int8.py)
+}
+# A language model from this size on waits for its weights to be read at every token.
+LARGE_LANGUAGE_MODEL = 100_000_000
 
 
 def pick_device(name: str | torch.device = "auto") -> torch.device:
@@ -41,23 +50,32 @@ def pick_device(name: str | torch.device = "auto") -> torch.device:
     return device
 
 
-def pick_dtype(name: str | torch.dtype, device: torch.device) -> torch.dtype:
+def pick_dtype(name: str | torch.dtype, device: torch.device, parameters: int = 0) -> torch.dtype:
     """The number format that `name` stands for on `device`.
 
-    "auto" is float32 on a CPU (half precision is slower there), bfloat16 on CUDA cards that have
-    it, float16 otherwise.
+    "auto" is bfloat16 on CUDA cards that have it and float16 on other accelerators. On a CPU it is
+    int8 for a large language model where the processor multiplies bytes (VNNI, AMX), else float32:
+    half precision is slower there.
+
+    Args:
+        name: "auto", a name of `DTYPES`, or a torch dtype.
+        device: where the model will be.
+        parameters: of the language model; the built-in one is small and stays in float32.
 
     Raises:
-        ValueError: not one of the three formats.
+        ValueError: not one of the formats, or int8 on another device than a CPU.
     """
     if name == "auto":
         if device.type == "cpu":
-            return torch.float32
+            is_worth_it = parameters >= LARGE_LANGUAGE_MODEL and has_int8_kernel()
+            return torch.int8 if is_worth_it else torch.float32
         has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
         return torch.bfloat16 if has_bfloat16 else torch.float16
     dtype = DTYPES.get(name) if isinstance(name, str) else name
     if dtype is None or dtype not in DTYPES.values():
         raise ValueError(f"dtype is {name!r}; choose auto, {', '.join(DTYPES)}")
+    if dtype == torch.int8 and device.type != "cpu":
+        raise ValueError(f"dtype int8 is for the CPU, but the device is {device}; use auto")
     return dtype
 
 

@@ -1,9 +1,10 @@
 """The torch engine: the model as it is, on a CPU, a CUDA card or Apple's MPS.
 
-The key-value cache of a video's prefix is shared by all questions about it. transformers'
-`DynamicCache` grows by concatenation into new tensors, so `_fork` hands every question a cache
-object of its own over the same prefix and the shared one stays as it was, also when an answer is
-interrupted halfway.
+The key-value cache of a video's prefix is shared by all questions about it. Every question gets a
+copy with room for its answer, so the shared one stays as it was, also when an answer is interrupted
+halfway.
+
+On a CPU a plain Qwen2 is run by `qwen2.Qwen2Runner`, everything else by transformers' own forward.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import DynamicCache
+from transformers.cache_utils import Cache
 from transformers.generation.logits_process import (
     LogitsProcessorList,
     RepetitionPenaltyLogitsProcessor,
@@ -25,6 +26,10 @@ from transformers.generation.logits_process import (
 
 from mobile_videogpt.engines.base import GenerationOptions, Prefix, Stopwatch, VisualTokens
 from mobile_videogpt.engines.devices import synchronize
+from mobile_videogpt.engines.int8 import Int8Linear
+from mobile_videogpt.engines.kv_cache import fork_cache, new_cache
+from mobile_videogpt.engines.qwen2 import Qwen2Runner
+from mobile_videogpt.models.placeholders import place_tokens
 
 if TYPE_CHECKING:
     from mobile_videogpt.models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
@@ -43,6 +48,9 @@ class TorchEngine:
     ) -> None:
         self.model = model.eval()
         self.end_token_ids = frozenset(end_token_ids)
+        language_model = model.language_model
+        fits = Qwen2Runner.fits(language_model)
+        self._runner = Qwen2Runner(language_model) if fits else None
 
     @property
     def device(self) -> torch.device:
@@ -64,6 +72,15 @@ class TorchEngine:
             samples.append(flat[:: max(1, flat.numel() // 16)][:16].float())
         digest.update(torch.cat(samples).cpu().numpy().tobytes())
         return digest.hexdigest()
+
+    def number_formats(self) -> dict[str, str]:
+        """The format in which each part's matrices are kept."""
+        parts = ("image_encoder", "video_encoder", "image_projector", "language_model")
+        names = (*parts[:2], "projectors", parts[3])
+        return {
+            name: _number_format(getattr(self.model, part))
+            for name, part in zip(names, parts, strict=True)
+        }
 
     def stopwatch(self) -> Stopwatch:
         """A stopwatch that waits for this engine's device."""
@@ -130,16 +147,13 @@ class TorchEngine:
             visual_embeds: (1, V, E), what the placeholders stand for.
             positions: one per token, where tokens were merged; None: 0, 1, 2 and so on.
         """
-        output = self.model(
-            input_ids=self._row(token_ids),
-            position_ids=None if positions is None else self._row(positions),
-            visual_embeds=visual_embeds,
-            past_key_values=DynamicCache(),
-            use_cache=True,
-            logits_to_keep=1,
-        )
+        cache = new_cache(len(self.model.language_model.model.layers), len(token_ids))
+        ids = self._row(token_ids)
+        embeds = self.model.get_input_embeddings()(ids)
+        embeds = self._place(embeds, ids, visual_embeds)
+        self._read(embeds, cache, None if positions is None else self._row(positions), "none")
         gap = 0 if positions is None else positions[-1] + 1 - len(token_ids)
-        return Prefix(token_ids=tuple(token_ids), state=output.past_key_values, gap=gap)
+        return Prefix(token_ids=tuple(token_ids), state=cache, gap=gap)
 
     def save_prefix(self, prefix: Prefix) -> dict[str, torch.Tensor]:
         """Keys and values of all layers, (layers, heads, prefix, head width) each."""
@@ -153,8 +167,8 @@ class TorchEngine:
         self, token_ids: Sequence[int], tensors: dict[str, torch.Tensor], gap: int = 0
     ) -> Prefix:
         """The prefix that `save_prefix` made tensors of."""
-        cache = DynamicCache()
         keys, values = (tensors[name].to(self.device) for name in ("keys", "values"))
+        cache = new_cache(len(keys), keys.shape[-2])
         for layer in range(len(keys)):
             cache.update(keys[layer, None], values[layer, None], layer)
         return Prefix(token_ids=tuple(token_ids), state=cache, gap=gap)
@@ -168,7 +182,7 @@ class TorchEngine:
         """
         choose = _TokenChooser(options, self.model.generation_config, self.device)
         with watch.measure("prefill"):
-            cache = _fork(prefix.state)
+            cache = fork_cache(prefix.state, len(token_ids) + options.max_new_tokens)
             token = choose(self._step(token_ids, cache, prefix.gap))
         for position in range(options.max_new_tokens):
             if token in self.end_token_ids:
@@ -187,37 +201,55 @@ class TorchEngine:
         The prompt is read once, then all continuations as one batch, padded on the right where
         causal attention hides the padding from every token that counts.
         """
-        cache = _fork(prefix.state)
+        cache = fork_cache(prefix.state, len(token_ids))
         first = self._step(token_ids, cache, prefix.gap).float().log_softmax(-1)  # (1, V)
         longest = max(len(ids) for ids in continuations)
         padded = [[*ids, *[0] * (longest - len(ids))] for ids in continuations]
         targets = torch.tensor(padded, device=self.device)  # (options, longest)
         logs = first[:, targets[:, 0]].T  # (options, 1)
         if longest > 1:
-            output = self.model.language_model(
-                input_ids=targets[:, :-1],
-                position_ids=self._positions(cache, longest - 1, prefix.gap),
-                past_key_values=_fork(cache, batch=len(padded)),
-                use_cache=True,
+            logits = self._read(
+                self.model.get_input_embeddings()(targets[:, :-1]),
+                fork_cache(cache, longest - 1, batch=len(padded)),
+                self._positions(cache, longest - 1, prefix.gap),
+                "all",
             )
-            rest = output.logits.float().log_softmax(-1)  # (options, longest - 1, V)
+            rest = logits.float().log_softmax(-1)  # (options, longest - 1, V)
             rest = rest.gather(-1, targets[:, 1:, None]).squeeze(-1)
             logs = torch.cat([logs, rest], dim=1)  # (options, longest)
         return [row[: len(ids)] for row, ids in zip(logs.tolist(), continuations, strict=True)]
 
     @torch.inference_mode()
-    def _step(self, token_ids: Sequence[int], cache: DynamicCache, gap: int) -> torch.Tensor:
+    def _step(self, token_ids: Sequence[int], cache: Cache, gap: int) -> torch.Tensor:
         """Read `token_ids` after what `cache` holds, extend it; logits of what follows, (1, V)."""
+        embeds = self.model.get_input_embeddings()(self._row(token_ids))
+        positions = self._positions(cache, len(token_ids), gap)
+        return self._read(embeds, cache, positions, "last")[:, -1]
+
+    def _read(
+        self, embeds: torch.Tensor, cache: Cache, positions: torch.Tensor | None, logits: str
+    ) -> torch.Tensor:
+        """Read (B, L, E) after what `cache` holds, extend it; "none", "last" or "all" logits."""
+        if self._runner is not None:
+            return self._runner.read(embeds, cache, positions, logits)
         output = self.model.language_model(
-            input_ids=self._row(token_ids),
-            position_ids=self._positions(cache, len(token_ids), gap),
+            inputs_embeds=embeds,
+            position_ids=positions,
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=1,
+            logits_to_keep=0 if logits == "all" else 1,
         )
-        return output.logits[:, -1]
+        return output.logits
 
-    def _positions(self, cache: DynamicCache, count: int, gap: int) -> torch.Tensor | None:
+    def _place(
+        self, embeds: torch.Tensor, ids: torch.Tensor, visual_embeds: torch.Tensor
+    ) -> torch.Tensor:
+        """(1, L, E) with the visual tokens where their placeholders stand."""
+        config = self.model.config
+        each = config.num_visual_tokens
+        return place_tokens(embeds, ids, config.video_token_id, visual_embeds, "video", each)
+
+    def _positions(self, cache: Cache, count: int, gap: int) -> torch.Tensor | None:
         """Positions of the next `count` tokens, (1, count); None: where the cache ends."""
         if not gap:
             return None
@@ -228,14 +260,11 @@ class TorchEngine:
         return torch.tensor([list(token_ids)], device=self.device)
 
 
-def _fork(cache: DynamicCache, batch: int = 1) -> DynamicCache:
-    """A cache that continues `cache`, for `batch` rows, and leaves it unchanged."""
-    forked = DynamicCache()
-    for index, layer in enumerate(cache.layers):
-        forked.update(
-            layer.keys.expand(batch, -1, -1, -1), layer.values.expand(batch, -1, -1, -1), index
-        )
-    return forked
+def _number_format(module: torch.nn.Module) -> str:
+    if any(isinstance(part, Int8Linear) for part in module.modules()):
+        return "int8"
+    weight = next(weight for weight in module.parameters() if weight.dim() > 1)
+    return str(weight.dtype).removeprefix("torch.")
 
 
 class _TokenChooser:
