@@ -26,7 +26,7 @@ def compare_video_encoder(chat: Any, clip: str, number_format: str) -> dict[str,
         `video_encoder_s` and `products_s` (medians), `ratio` (median of the pairs' ratios),
         `format`, and for other formats than float32 also `float32_products_s`.
     """
-    device = chat.model.device if chat.model is not None else torch.device("cpu")
+    device = torch.device(chat.engine.device)
     formats = dict.fromkeys((number_format, "float32"))
     products = {name: block_products(chat.config, name, device) for name in formats}
     encoder, alone = [], {name: [] for name in formats}  # type: ignore[var-annotated]

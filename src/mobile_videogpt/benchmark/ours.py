@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from mobile_videogpt.benchmark.contestant import NotOfferedError
 from mobile_videogpt.benchmark.costs import part_costs
-from mobile_videogpt.benchmark.settings import FOLLOW_UP, QUESTION, Settings
+from mobile_videogpt.benchmark.settings import FOLLOW_UP, QUESTION, VISION, Settings
 from mobile_videogpt.benchmark.stand_in import random_checkpoint
 
-VISION = ("image_encoder", "selection", "video_encoder", "projectors")
 OPENING = ("decode", "preprocess", *VISION)
 
 
@@ -26,15 +23,16 @@ class OurModel:
         self._prompt = 0  # tokens of the last run's prompt
 
     def prepare(self) -> dict[str, Any]:
-        """Write the random checkpoint, if it is one; in a process of its own, for the memory."""
+        """Write what loading needs, in a process of its own: its memory is not that of answering.
+
+        That is the random checkpoint, if it is one, and the export for the ONNX engine.
+        """
+        if self.settings.engine == "onnx":
+            self.load()
         return {"checkpoint": str(self._checkpoint())}
 
     def load(self) -> dict[str, Any]:
-        """Load as `VideoChat` does for everybody, with its caches on disk off.
-
-        Raises:
-            NotOfferedError: tokens are to be merged, and this version cannot.
-        """
+        """Load as `VideoChat` does for everybody."""
         from mobile_videogpt.chat import VideoChat
 
         settings = self.settings
@@ -45,7 +43,8 @@ class OurModel:
             dtype=settings.dtype,
             engine=settings.engine,
             max_open_videos=1,
-            **chat_options(VideoChat, settings),
+            merge_tokens=settings.merge_tokens,
+            cache_dir=None,  # a cache would answer in place of the model
         )
         return {"load_s": time.perf_counter() - start, **self._facts()}
 
@@ -94,7 +93,7 @@ class OurModel:
             "costs": {k: astuple(c) for k, c in part_costs(self.chat.config, self._prompt).items()},
             "clips": {Path(clip).name: self._decode(clip) for clip in self.settings.clips},
             "video_encoder": compare_video_encoder(
-                self.chat, self.settings.clip, self._formats()["video_encoder"]
+                self.chat, self.settings.clip, number_formats(self.chat)["video_encoder"]
             ),
         }
         if self.settings.window:
@@ -127,33 +126,21 @@ class OurModel:
         return {
             "model": chat.name,
             "engine": type(chat.engine).__name__,
-            "formats": self._formats(),
+            "formats": number_formats(self.chat),
             "device": str(getattr(chat.engine, "device", "cpu")),
             "num_frames": config.num_frames,
         }
 
-    def _formats(self) -> dict[str, str]:
-        """The number format of every part's matrix products; an engine may know better."""
-        said = getattr(self.chat.engine, "number_formats", None)
-        said = said() if callable(said) else said
-        return {**module_formats(self.chat.model), **(said or {})}
+
+def number_formats(chat: Any) -> dict[str, str]:
+    """The number format of every part's matrices: as its engine says, or as torch holds them."""
+    said = getattr(chat.engine, "number_formats", None)
+    said = said() if callable(said) else said
+    return {**_module_formats(getattr(chat, "model", None)), **(said or {})}
 
 
-def chat_options(video_chat: type, settings: Settings) -> dict[str, Any]:
-    """Keywords of `VideoChat` that depend on what this version of it offers."""
-    offered = inspect.signature(video_chat).parameters
-    options: dict[str, Any] = {}
-    if "cache_dir" in offered:
-        options["cache_dir"] = None  # a cache would answer in place of the model
-    if settings.merge_tokens is not None:
-        if "merge_tokens" not in offered:
-            raise NotOfferedError("this version cannot merge tokens")
-        options["merge_tokens"] = settings.merge_tokens
-    return options
-
-
-def module_formats(model: Any) -> dict[str, str]:
-    """The format of each part's first matrix, as torch holds it."""
+def _module_formats(model: Any) -> dict[str, str]:
+    """The format of each part's first matrix; nothing for an engine without torch's modules."""
     modules = {
         "image_encoder": "image_encoder",
         "video_encoder": "video_encoder",

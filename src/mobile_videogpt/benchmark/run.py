@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from mobile_videogpt.benchmark.clips import SIZES, make_clip_file
 from mobile_videogpt.benchmark.contestant import NotOfferedError
 from mobile_videogpt.benchmark.costs import Cost
 from mobile_videogpt.benchmark.report import describe_parts, describe_peer, medians, ratios
-from mobile_videogpt.benchmark.rows import MERGED, table_rows
+from mobile_videogpt.benchmark.rows import MERGED, ONNX, table_rows
 from mobile_videogpt.benchmark.settings import Settings
 from mobile_videogpt.benchmark.stand_in import cache_folder
 from mobile_videogpt.benchmark.startup import measure_startup
@@ -43,8 +44,8 @@ def run_benchmark(
         settings: of our model; an empty `clip` means clips made here.
         peers: names of `settings.PEERS`.
         runs: measured runs of each, after a warm-up.
-        with_rows: also measure what only the table of aims needs: merged tokens, a live window,
-            the start of a process.
+        with_rows: also measure what only the table of aims needs: merged tokens, the ONNX engine
+            if it is installed, a live window, the start of a process.
         say: is told what is going on.
 
     Returns:
@@ -56,18 +57,19 @@ def run_benchmark(
     """
     settings = _with_clips(settings, say)
     settings = replace(settings, window=settings.window or with_rows)
-    ceiling = _prepare(settings, say)
-    workers = [Worker("ours", settings)]
-    if with_rows and settings.merge_tokens is None:
-        merged = replace(settings, merge_tokens=MERGED_KEEP, clips=(), window=False)
-        workers.append(Worker(MERGED, merged))
+    _prepare(settings, say)
+    ceiling = _measure_ceiling(settings, say)
+    variants = _variants(settings) if with_rows else {}
+    for each in variants.values():
+        if each.engine != settings.engine:
+            _prepare(each, say)
+    workers = [Worker(name, each) for name, each in {"ours": settings, **variants}.items()]
     workers += [Worker(name, replace(settings, kind=name)) for name in peers]
     turns = take_turns(workers, runs, say)
     if (reason := turns["ours"].not_offered) is not None:
         raise NotOfferedError(reason)
     report = _our_report(settings, turns.pop("ours"), ceiling)
-    if MERGED in turns:
-        report["variants"] = {MERGED: describe_peer(_without_costs(turns.pop(MERGED)))}
+    report["variants"] = {name: describe_peer(_without_costs(turns[name])) for name in variants}
     report["peers"] = {name: describe_peer(turns[name]) for name in peers}
     report["ratios"] = {name: ratios(report, report["peers"][name]) for name in peers}
     if with_rows:
@@ -86,15 +88,34 @@ def _with_clips(settings: Settings, say: Callable[[str], None]) -> Settings:
     return replace(settings, clip=clips["224p"], clips=tuple(clips.values()))
 
 
-def _prepare(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
-    """Write what has to be written first, and measure the ceiling, in a process that then ends."""
+def _variants(settings: Settings) -> dict[str, Settings]:
+    """What our model is also measured as, for the table of aims."""
+    plain = replace(settings, clips=(), window=False)
+    found = {}
+    if settings.merge_tokens is None:
+        found[MERGED] = replace(plain, merge_tokens=MERGED_KEEP)
+    if settings.engine != "onnx" and importlib.util.find_spec("onnxruntime") is not None:
+        found[ONNX] = replace(plain, engine="onnx", dtype="auto")
+    return found
+
+
+def _prepare(settings: Settings, say: Callable[[str], None]) -> None:
+    """Have what loading needs written, by a process that then ends."""
+    if settings.is_random:
+        say(f"random weights for {settings.model} (kept in {cache_folder()})")
+    if settings.engine == "onnx":
+        say("export for the onnx engine, if there is none yet")
     worker = Worker("preparation", settings)
     try:
-        if settings.is_random:
-            say(f"random weights for {settings.model} (kept in {cache_folder()})")
         worker.ask("prepare")
+    finally:
         worker.leave()
-        say("measuring the ceiling of this machine")
+
+
+def _measure_ceiling(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
+    say("measuring the ceiling of this machine")
+    worker = Worker("ceiling", settings)
+    try:
         return worker.ask("ceiling")
     finally:
         worker.leave()

@@ -8,6 +8,9 @@ from typing import Any
 QUESTION = "What happens in the video?"
 FOLLOW_UP = "How many objects are there?"
 
+# Parts of an answer that look at frames, under the names of `engines.base.PARTS`.
+VISION = ("image_encoder", "selection", "video_encoder", "projectors")
+
 # Name on the command line -> module and class below `benchmark.peers`.
 PEERS = {
     "llava-onevision-0.5b": "llava_onevision.LlavaOneVision",
