@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import signal
 import sys
 
@@ -218,7 +219,8 @@ def test_describe_goes_on_after_a_bad_file_and_takes_up_where_it_stopped(
     ]
     assert ["error" in record for record in records] == [False, True, False]
     assert records[0]["description"] and records[0]["timings"]["prefill"] > 0
-    assert len(err.splitlines()) == 2 and "1 of 3 failed" in err
+    assert len(err.splitlines()) == 3 and "1 of 3 failed" in err
+    assert re.search(r"3 videos, [\d.]+ per minute", err)
 
     (folder / "b.mp4").write_bytes(clip_file.read_bytes())
     asked = []

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from mobile_videogpt.chat.disk_cache import DEFAULT_CACHE_BYTES, DiskCache
 from mobile_videogpt.chat.encoded_video import EncodedVideo
 from mobile_videogpt.chat.live_window import slide, timed_frames
 from mobile_videogpt.chat.prompt_embeds import embed_prompt
+from mobile_videogpt.chat.read_ahead import read_ahead
 from mobile_videogpt.chat.stored_video import StoredVideos
 from mobile_videogpt.chat.vision import IdentifiedClip, Vision
 from mobile_videogpt.config import MobileVideoGPTConfig
@@ -192,6 +194,42 @@ class VideoChat:
         """
         part: dict[str, Any] = {"start": start, "end": end, "fps": fps}
         return self._open(video, self.engine.stopwatch(), part)
+
+    def open_each(
+        self,
+        videos: Iterable[Any],
+        start: float | None = None,
+        end: float | None = None,
+        *,
+        fps: float | None = None,
+        ahead: int = 1,
+    ) -> Iterator[tuple[Any, EncodedVideo | Exception]]:
+        """Open many videos: the next is decoded while the caller works on the one at hand.
+
+        Args:
+            videos: each is anything that `open` takes.
+            start, end, fps: as in `open`, for all of them.
+            ahead: how many decoded videos may wait; 16 frames in full HD take 100 MB.
+
+        Yields:
+            (video, what `open` would have returned or raised), in order. The seconds of decoding in
+            its timings passed beside other work.
+        """
+        part: dict[str, Any] = {"start": start, "end": end, "fps": fps}
+        for video, future in read_ahead(lambda v: self._read(v, part), videos, ahead):
+            watch = self.engine.stopwatch()
+            try:
+                identified, seconds = future.result()
+                watch.seconds["decode"] += seconds
+                yield video, self._encode_clip(identified, watch)
+            except Exception as error:
+                yield video, error
+
+    def _read(self, video: Any, part: dict[str, Any]) -> tuple[IdentifiedClip, float]:
+        """Decode a video and hash its frames: what needs no engine; and the seconds it took."""
+        start = time.perf_counter()
+        clip = read_video(video, count=self.config.num_frames, **part)
+        return self._vision.identify(clip), time.perf_counter() - start
 
     def stream_window(
         self,

@@ -15,6 +15,7 @@ import torch
 from mobile_videogpt.chat.frame_cache import FrameCache, FrameFeatures, content_key, frame_digest
 from mobile_videogpt.engines.base import Engine, Stopwatch, VisualTokens
 from mobile_videogpt.models.token_merging import merge_visual_tokens, num_merged_tokens
+from mobile_videogpt.video.frame_threads import for_each_frame
 from mobile_videogpt.video.source import VideoClip
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ class Vision:
         """Hash the clip's frames."""
         # Padding repeats one object: it is hashed once.
         objects = {id(frame): frame for frame in clip.frames}
-        known = {name: frame_digest(frame) for name, frame in objects.items()}
+        hashes = for_each_frame(frame_digest, list(objects.values()))
+        known = dict(zip(objects, hashes, strict=True))
         digests = [known[id(frame)] for frame in clip.frames]
         return IdentifiedClip(clip, digests, content_key(clip.frame_times, digests, self.identity))
 

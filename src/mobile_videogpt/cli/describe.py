@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from mobile_videogpt.cli.jsonl import JsonLines
 from mobile_videogpt.cli.output import add_timings, answer, answer_json, progress, say, to_json
 
 if TYPE_CHECKING:
-    from mobile_videogpt.chat import VideoChat
+    from mobile_videogpt.chat import EncodedVideo, VideoChat
 
 QUESTION = "Describe the video."
 VIDEO_SUFFIXES = frozenset(
@@ -92,16 +93,31 @@ def run(args: argparse.Namespace) -> int:
     waiting = [path for path in found if path not in done]
     if len(waiting) < len(found):
         say(f"{len(found) - len(waiting)} of {len(found)} already described in {args.output}")
+    start = time.perf_counter()
     records = list(_describe_all(args, question, identity, waiting, lines)) if waiting else []
+    per_minute = _per_minute(len(records), time.perf_counter() - start)
     failed = sum("error" in record for record in records)
     if args.json:
         order = {path: place for place, path in enumerate(waiting)}
         records.sort(key=lambda record: order[record["video"]])
         skipped = len(found) - len(waiting)
-        answer_json({"videos": records, "skipped": skipped, "failed": failed})
+        answer_json(
+            {
+                "videos": records,
+                "skipped": skipped,
+                "failed": failed,
+                "videos_per_minute": per_minute,
+            }
+        )
     if failed:
         say(f"{failed} of {len(waiting)} failed")
+    if len(records) > 1:
+        say(f"{len(records)} videos, {per_minute:g} per minute, loading included")
     return 1 if failed else 0
+
+
+def _per_minute(videos: int, seconds: float) -> float:
+    return round(60 * videos / seconds, 2) if videos else 0.0
 
 
 def find_videos(name: str) -> Iterator[str]:
@@ -156,8 +172,9 @@ def _results(
         yield from describe_on_ray(shared, question, videos)
         return
     chat = load_chat(args)
-    for path in videos:
-        yield path, describe_one(chat, path, question, args)
+    # The next video is decoded while the model is at work on this one.
+    for path, video in chat.open_each(videos, args.start, args.end, fps=args.fps):
+        yield path, _describe(chat, video, question, args)
 
 
 def _with_name(path: str, message: str) -> str:
@@ -171,10 +188,21 @@ def describe_one(
     try:
         if not path:
             raise ValueError("the video's path is empty")
-        video = open_video(chat, path, args)
+        video: EncodedVideo | Exception = open_video(chat, path, args)
+    except Exception as error:
+        video = error
+    return _describe(chat, video, question, args)
+
+
+def _describe(
+    chat: VideoChat, video: EncodedVideo | Exception, question: str, args: argparse.Namespace
+) -> dict[str, Any]:
+    """The description of an open video; or of what went wrong, which the others outlive."""
+    try:
+        if isinstance(video, Exception):
+            raise video
         result = chat.ask(video, question, **generation_options(args))
     except Exception as error:
-        # Whatever is wrong with one video, the others are still wanted.
         if args.debug:
             raise
         return {"error": describe_error(error)}

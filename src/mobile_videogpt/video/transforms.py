@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from mobile_videogpt.video.frame_threads import for_each_frame
+
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -68,7 +70,9 @@ def image_pixels(
         raise ValueError(f"image resize {resize!r} is unknown: choose crop or stretch.")
     filter_ = _PILLOW_FILTERS[interpolation]
     fit = _resize_and_crop if resize == "crop" else _stretch
-    squares = [fit(Image.fromarray(frame), size, filter_) for frame in _checked(frames)]
+    squares = for_each_frame(
+        lambda frame: fit(Image.fromarray(frame), size, filter_), _checked(frames)
+    )
     return _normalised(np.stack(squares), mean, std)
 
 
@@ -97,7 +101,7 @@ def video_pixels(
     """
     if interpolation != "bilinear":
         raise ValueError(f"video interpolation {interpolation!r} is unknown: use bilinear.")
-    squares = [resize_bilinear(frame, size, size) for frame in _checked(frames)]
+    squares = for_each_frame(lambda frame: resize_bilinear(frame, size, size), _checked(frames))
     return _normalised(np.stack(squares), mean, std)
 
 
