@@ -104,7 +104,7 @@ def test_one_version_everywhere():
 
 
 @pytest.mark.parametrize(
-    "argv", [[], ["ask"], ["train"], ["finetune"], ["doctor"]], ids=lambda a: " ".join(a)
+    "argv", [[], ["ask"], ["bench"], ["train"], ["finetune"], ["doctor"]], ids=lambda a: " ".join(a)
 )
 def test_help_imports_no_torch(argv: list[str]):
     code = (

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 LLAVA, SMOL, LLAMA = "llava-onevision-0.5b", "smolvlm2-500m", "llama.cpp"
-MERGED, ONNX = "ours, merge-tokens 0.5", "ours, engine onnx"
-
+MERGED = "ours, merge-tokens 0.5"
+ONNX, TORCH = "ours, engine onnx", "ours, engine torch"
 
 Measure = Callable[[dict[str, Any]], float | None]
 

@@ -14,7 +14,7 @@ from mobile_videogpt.benchmark.clips import SIZES, make_clip_file
 from mobile_videogpt.benchmark.contestant import NotOfferedError
 from mobile_videogpt.benchmark.costs import Cost
 from mobile_videogpt.benchmark.report import describe_parts, describe_peer, medians, ratios
-from mobile_videogpt.benchmark.rows import MERGED, ONNX, table_rows
+from mobile_videogpt.benchmark.rows import MERGED, ONNX, TORCH, table_rows
 from mobile_videogpt.benchmark.settings import Settings
 from mobile_videogpt.benchmark.stand_in import cache_folder
 from mobile_videogpt.benchmark.startup import measure_startup
@@ -44,8 +44,8 @@ def run_benchmark(
         settings: of our model; an empty `clip` means clips made here.
         peers: names of `settings.PEERS`.
         runs: measured runs of each, after a warm-up.
-        with_rows: also measure what only the table of aims needs: merged tokens, the ONNX engine
-            if it is installed, a live window, the start of a process.
+        with_rows: also measure what only the table of aims needs: merged tokens, the other
+            engine, a live window, the start of a process.
         say: is told what is going on.
 
     Returns:
@@ -94,7 +94,9 @@ def _variants(settings: Settings) -> dict[str, Settings]:
     found = {}
     if settings.merge_tokens is None:
         found[MERGED] = replace(plain, merge_tokens=MERGED_KEEP)
-    if settings.engine != "onnx" and importlib.util.find_spec("onnxruntime") is not None:
+    if settings.engine == "onnx":
+        found[TORCH] = replace(plain, engine="torch", dtype="auto")
+    elif importlib.util.find_spec("onnxruntime") is not None:
         found[ONNX] = replace(plain, engine="onnx", dtype="auto")
     return found
 
