@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
+
+from mobile_videogpt.benchmark.products import left_matrix, matrix_product
 
 ROWS, INNER, COLUMNS = 2440, 896, 4864  # (tokens of a prompt, E) x (E, width of the MLP)
 MEMORY_BYTES = 512 * 2**20
@@ -38,23 +39,16 @@ def measure_ceiling(device_name: str = "auto") -> dict[str, Any]:
 
 
 def _matmul_gflops(device: torch.device) -> dict[str, float]:
-    formats = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if device.type == "mps":
-        formats.pop("bfloat16")
+    formats = {
+        "cpu": ("float32", "bfloat16", "float16", "int8"),
+        "cuda": ("float32", "bfloat16", "float16"),
+        "mps": ("float32", "float16"),
+    }
     found = {}
-    for name, dtype in formats.items():
-        left = torch.randn(ROWS, INNER, device=device).to(dtype)
-        right = torch.randn(COLUMNS, INNER, device=device).to(dtype)
-        found[name] = _gflops(partial(torch.nn.functional.linear, left, right), device)
-    if device.type == "cpu":
-        left = torch.randint(-128, 127, (ROWS, INNER), dtype=torch.int8)
-        right = torch.randint(-128, 127, (COLUMNS, INNER), dtype=torch.int8).t()
-        found["int8"] = _gflops(partial(torch._int_mm, left, right), device)
+    for name in formats[device.type]:
+        product = matrix_product(left_matrix(ROWS, INNER, name, device), COLUMNS, name)
+        found[name] = 2e-9 * ROWS * INNER * COLUMNS / best_seconds(product, device)
     return found
-
-
-def _gflops(product: Callable[[], Any], device: torch.device) -> float:
-    return 2e-9 * ROWS * INNER * COLUMNS / best_seconds(product, device)
 
 
 def _memory_gb_s(device: torch.device) -> float:

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 
 from mobile_videogpt.benchmark.costs import mamba_products
+from mobile_videogpt.benchmark.products import left_matrix, matrix_product
+from mobile_videogpt.engines.devices import synchronize
 
 REPEATS = 5
 
@@ -55,31 +57,19 @@ def block_products(config: Any, number_format: str, device: torch.device) -> Cal
 
     Each block has weights of its own, as in the encoder: they do not stay in the cache.
     """
-    video = config.video_config
-    shapes = mamba_products(config) * video.num_hidden_layers
+    shapes = mamba_products(config) * config.video_config.num_hidden_layers
     lefts = {
-        (rows, size): _matrix(rows, size, number_format, device) for rows, size, _ in set(shapes)
+        (rows, size): left_matrix(rows, size, number_format, device)
+        for rows, size, _ in set(shapes)
     }
-    pairs = [
-        (lefts[rows, size], _matrix(columns, size, number_format, device))
-        for rows, size, columns in shapes
+    products = [
+        matrix_product(lefts[rows, size], outputs, number_format) for rows, size, outputs in shapes
     ]
 
     @torch.inference_mode()
     def run() -> None:
-        for left, weight in pairs:
-            if number_format in ("int8", "int4"):
-                torch._int_mm(left, weight.t())
-            else:
-                torch.nn.functional.linear(left, weight)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        for product in products:
+            product()
+        synchronize(device)
 
     return run
-
-
-def _matrix(rows: int, columns: int, number_format: str, device: torch.device) -> torch.Tensor:
-    if number_format in ("int8", "int4"):
-        return torch.randint(-128, 127, (rows, columns), dtype=torch.int8, device=device)
-    dtype = getattr(torch, number_format)
-    return torch.randn(rows, columns, device=device).to(dtype)
