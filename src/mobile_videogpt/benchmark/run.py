@@ -60,16 +60,16 @@ def run_benchmark(
     _prepare(settings, say)
     ceiling = _measure_ceiling(settings, say)
     variants = _variants(settings) if with_rows else {}
-    for each in variants.values():
-        if each.engine != settings.engine:
-            _prepare(each, say)
+    impossible = _prepare_variants(settings, variants, say)
     workers = [Worker(name, each) for name, each in {"ours": settings, **variants}.items()]
     workers += [Worker(name, replace(settings, kind=name)) for name in peers]
     turns = take_turns(workers, runs, say)
     if (reason := turns["ours"].not_offered) is not None:
         raise NotOfferedError(reason)
     report = _our_report(settings, turns.pop("ours"), ceiling)
-    report["variants"] = {name: describe_peer(_without_costs(turns[name])) for name in variants}
+    report["variants"] = impossible | {
+        name: describe_peer(_without_costs(turns[name])) for name in variants
+    }
     report["peers"] = {name: describe_peer(turns[name]) for name in peers}
     report["ratios"] = {name: ratios(report, report["peers"][name]) for name in peers}
     if with_rows:
@@ -103,15 +103,30 @@ def _variants(settings: Settings) -> dict[str, Settings]:
 
 def _prepare(settings: Settings, say: Callable[[str], None]) -> None:
     """Have what loading needs written, by a process that then ends."""
-    if settings.is_random:
-        say(f"random weights for {settings.model} (kept in {cache_folder()})")
-    if settings.engine == "onnx":
-        say("export for the onnx engine, if there is none yet")
+    if settings.is_random or settings.engine == "onnx":
+        say(f"preparing {settings.model} for engine {settings.engine} (kept in the user's cache)")
     worker = Worker("preparation", settings)
     try:
         worker.ask("prepare")
     finally:
         worker.leave()
+
+
+def _prepare_variants(
+    settings: Settings, variants: dict[str, Settings], say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Prepare those with another engine; what cannot be made leaves `variants`, and says why."""
+    impossible = {}
+    for name, each in list(variants.items()):
+        if each.engine == settings.engine:
+            continue
+        try:
+            _prepare(each, say)
+        except (ValueError, OSError) as error:
+            say(f"{name}: not measured: {error}")
+            impossible[name] = {"not_offered": str(error)}
+            del variants[name]
+    return impossible
 
 
 def _measure_ceiling(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:

@@ -48,6 +48,8 @@ class Settings:
     """CPU threads; None leaves the libraries' own choice."""
     peer_dtype: str = "float32"
     """Number format of the peers from transformers."""
+    is_debugged: bool = False
+    """Show the traceback of every failure."""
 
     def as_dict(self) -> dict[str, Any]:
         """As keywords, for JSON."""

@@ -23,7 +23,7 @@ SPARE_GB = 1.0
 USUAL_GB = {"ours": 4.0, "llava-onevision-0.5b": 5.6, "smolvlm2-500m": 3.5, "llama.cpp": 1.5}
 
 
-class WorkerError(RuntimeError):
+class WorkerError(OSError):
     """A contestant's process failed; names it and says how."""
 
 
@@ -53,6 +53,7 @@ class Worker:
 
         Raises:
             NotOfferedError: it cannot run here.
+            ValueError: what it was given is wrong: says what, and what to do.
             WorkerError: it failed.
         """
         process = self._process = self._process or self._start()
@@ -73,6 +74,8 @@ class Worker:
         answer = json.loads(line)
         if "not_offered" in answer:
             raise NotOfferedError(answer["not_offered"])
+        if "refused" in answer:
+            raise ValueError(answer["refused"])
         if "error" in answer:
             raise WorkerError(f"{self.name} failed during {order!r}: {answer['error']}")
         peak = answer["peak_rss_gb"]

@@ -42,19 +42,24 @@ def main(argv: list[str]) -> int:
         "ceiling": ceiling,
     }
     for line in sys.stdin:
-        print(json.dumps(obey(orders[json.loads(line)["do"]])), file=answers, flush=True)
+        answer = obey(orders[json.loads(line)["do"]], settings.is_debugged)
+        print(json.dumps(answer), file=answers, flush=True)
     return 0
 
 
-def obey(order: Callable[[], Any]) -> dict[str, Any]:
+def obey(order: Callable[[], Any], is_debugged: bool = False) -> dict[str, Any]:
     """Carry out one order; what it found, or in one line why not."""
     try:
         found = order()
     except NotOfferedError as reason:
         return {"not_offered": str(reason)}
     except Exception as error:
-        traceback.print_exc()
-        return {"error": f"{type(error).__name__}: {error}"}
+        is_refusal = isinstance(error, (ValueError, OSError, ImportError))  # written for users
+        if is_debugged or not is_refusal:
+            traceback.print_exc()
+        return (
+            {"refused": str(error)} if is_refusal else {"error": f"{type(error).__name__}: {error}"}
+        )
     peak = peak_rss_bytes()
     return {"found": found, "peak_rss_gb": None if peak is None else round(peak / 1e9, 3)}
 

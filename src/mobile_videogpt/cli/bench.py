@@ -157,6 +157,7 @@ def _settings(args: argparse.Namespace) -> Any:
         new_tokens=args.new_tokens,
         threads=args.threads,
         peer_dtype=args.peer_dtype,
+        is_debugged=args.debug,
     )
 
 
