@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,14 @@ import pytest
 
 if TYPE_CHECKING:
     from mobile_videogpt.chat import VideoChat
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_kept_exports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the developer exported for the ONNX engine must not decide which engine is tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOBILE_VIDEOGPT_ONNX", str(tmp_path_factory.mktemp("onnx")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -28,6 +28,7 @@ from mobile_videogpt.chat.conversation import Conversation
 from mobile_videogpt.chat.disk_cache import DEFAULT_CACHE_BYTES, DiskCache
 from mobile_videogpt.chat.encoded_video import EncodedVideo
 from mobile_videogpt.chat.live_window import slide, timed_frames
+from mobile_videogpt.chat.onnx_exports import find_export, open_export
 from mobile_videogpt.chat.prompt_embeds import embed_prompt
 from mobile_videogpt.chat.read_ahead import read_ahead
 from mobile_videogpt.chat.stored_video import StoredVideos
@@ -36,11 +37,13 @@ from mobile_videogpt.config import MobileVideoGPTConfig
 from mobile_videogpt.engines import check_engine_name
 from mobile_videogpt.engines.base import Engine, GenerationOptions, Prefix, Stopwatch
 from mobile_videogpt.engines.devices import pick_device, pick_dtype
+from mobile_videogpt.engines.int8 import quantize_module
 from mobile_videogpt.engines.torch_engine import TorchEngine
 from mobile_videogpt.processor.prompt import end_token_ids
 from mobile_videogpt.video.source import read_video
 
 if TYPE_CHECKING:
+    from mobile_videogpt.engines.onnx_engine import OnnxEngine
     from mobile_videogpt.models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
     from mobile_videogpt.processor import MobileVideoGPTProcessor
 
@@ -61,9 +64,10 @@ class VideoChat:
     Args:
         model_name_or_path: "moving-shapes" (built in), a Hugging Face id, or a folder.
         device: "auto" (CUDA, else MPS, else CPU), or a torch device's name.
-        dtype: "auto" (float32 on a CPU, half precision elsewhere), "float32", "bfloat16" or
-            "float16".
-        engine: "auto" or "torch".
+        dtype: "auto" (half precision on a GPU; on a CPU int8 for a large model where the processor
+            multiplies bytes, else float32), "float32", "bfloat16", "float16", or on a CPU "int8".
+        engine: "torch", "onnx" (docs/engines.md), or "auto": onnx where an export of the model is
+            there, else torch.
         max_open_videos: how many encoded videos are kept, so that opening the same content again
             costs no more than decoding it.
         merge_tokens: share of the image tokens to keep, above 0 and at most 1: neighbouring frames'
@@ -90,17 +94,18 @@ class VideoChat:
         cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
         check_engine_name(engine)
-        target = pick_device(device)
-        number_format = pick_dtype(dtype, target)
-        from mobile_videogpt.checkpoints import load_model
-
-        model, processor = load_model(str(model_name_or_path), device=target, dtype=number_format)
-        if str(model_name_or_path) == MINIATURE:
-            _say_what_the_miniature_is()
+        name = str(model_name_or_path)
+        options = (max_open_videos, merge_tokens)
         cache = None if cache_dir is None else DiskCache(cache_dir, cache_bytes)
-        self._set_up(
-            model, processor, str(model_name_or_path), max_open_videos, merge_tokens, cache
-        )
+        export = find_export(name, engine, str(dtype).removeprefix("torch."), str(device))
+        if export is not None:
+            processor, runner = open_export(export)
+            self._set_up(None, processor, name, *options, cache, runner)
+        else:
+            model, processor = _load_model(name, pick_device(device), dtype)
+            self._set_up(model, processor, name, *options, cache)
+        if name == MINIATURE:
+            _say_what_the_miniature_is()
 
     @classmethod
     def from_model(
@@ -154,19 +159,24 @@ class VideoChat:
 
     def _set_up(
         self,
-        model: MobileVideoGPTForConditionalGeneration,
+        model: MobileVideoGPTForConditionalGeneration | None,
         processor: MobileVideoGPTProcessor,
         name: str,
         max_open_videos: int,
         merge_tokens: float | None,
         cache: DiskCache | None,
+        engine: OnnxEngine | None = None,
     ) -> None:
+        """Take a model, or an engine that needs none."""
+        source = model if engine is None else engine
+        assert source is not None
         self.name = name
-        self.model = model
+        # The torch model; None where another engine runs an export of it.
+        self.model: Any = model
         self.processor = processor
-        self.config: MobileVideoGPTConfig = model.config
-        self._end_ids = end_token_ids(processor.tokenizer, model.generation_config)
-        self.engine: Engine = TorchEngine(model, self._end_ids)
+        self.config: MobileVideoGPTConfig = source.config
+        self._end_ids = end_token_ids(processor.tokenizer, source.generation_config)
+        self.engine: Engine = engine or TorchEngine(cast(Any, model), self._end_ids)
         self.max_open_videos = max_open_videos
         self._open_videos: OrderedDict[str, EncodedVideo] = OrderedDict()
         self._vision = Vision(self.engine, processor, self.config, merge_tokens)
@@ -385,8 +395,15 @@ class VideoChat:
         question_ids = self._question_ids(question, history)
         encoded = self._open(video, self.engine.stopwatch())
         prefix = self.processor.prefix_ids(num_visual_tokens=encoded.num_visual_tokens)
+        if self.model is None:
+            raise ValueError("the onnx engine does not hand out embeddings; use engine='torch'")
         embeds = embed_prompt(self.model, [*prefix, *question_ids], encoded.visual_embeds)
         return embeds, len(prefix)
+
+    @property
+    def dtype(self) -> str:
+        """The number format of the language model's matrices."""
+        return self.engine.number_formats()["language_model"]
 
     @property
     def end_token_ids(self) -> tuple[int, ...]:
@@ -469,6 +486,23 @@ class VideoChat:
 
     def _decode(self, token_ids: list[int]) -> str:
         return self.processor.tokenizer.decode(token_ids, skip_special_tokens=True)
+
+
+def _load_model(
+    name: str, device: torch.device, dtype: str | torch.dtype
+) -> tuple[MobileVideoGPTForConditionalGeneration, MobileVideoGPTProcessor]:
+    """Load a model in the number format that `dtype` stands for; tensor by tensor where int8."""
+    from mobile_videogpt.checkpoints import load_config, load_model
+
+    number_format = pick_dtype(dtype, device)  # names a wrong one before anything is read
+    if dtype == "auto" and device.type == "cpu" and name != MINIATURE:
+        from mobile_videogpt.models.parameter_counts import count_parameters
+
+        parameters = count_parameters(load_config(name))["language_model"]
+        number_format = pick_dtype(dtype, device, parameters)
+    if number_format != torch.int8:
+        return load_model(name, device=device, dtype=number_format)
+    return load_model(name, device=device, dtype=torch.float32, prepare=quantize_module)
 
 
 @cache

@@ -21,7 +21,7 @@ DEFAULT_CACHE_GB = 2.0
 
 
 def add_model_arguments(
-    parser: argparse.ArgumentParser, engines: str = "how the model is run: auto or torch"
+    parser: argparse.ArgumentParser, engines: str = "how the model is run: auto, torch or onnx"
 ) -> None:
     """--model, --device, --dtype and --engine (whose help is `engines`): what a `VideoChat` is."""
     group = parser.add_argument_group("model")
@@ -36,8 +36,9 @@ def add_model_arguments(
     group.add_argument(
         "--dtype",
         default="auto",
-        choices=("auto", "float32", "bfloat16", "float16"),
-        help="auto: float32 on a CPU, half precision elsewhere",
+        choices=("auto", "float32", "bfloat16", "float16", "int8"),
+        help="auto: half precision on a GPU; on a CPU int8 for a large model where the processor "
+        "multiplies bytes, else float32",
     )
     group.add_argument("--engine", default="auto", help=engines)
 

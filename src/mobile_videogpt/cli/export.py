@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mobile_videogpt.cli.arguments import quiet_libraries
+from mobile_videogpt.cli.export_onnx import add_onnx_arguments, export_onnx
 from mobile_videogpt.cli.output import answer, answer_json, say, status
 
 FORMATS = ("qwen2", "gguf")
@@ -17,7 +18,8 @@ TYPES = ("f32", "bf16", "f16", "q8_0", "q4_0")
 EXAMPLES = """\
 examples:
   mobile-videogpt export moving-shapes language-model --format qwen2
-  mobile-videogpt export Amshaker/Mobile-VideoGPT-0.5B model.gguf --format gguf --type q4_0"""
+  mobile-videogpt export Amshaker/Mobile-VideoGPT-0.5B model.gguf --format gguf --type q4_0
+  mobile-videogpt export Amshaker/Mobile-VideoGPT-0.5B exported --engine onnx"""
 
 
 def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
@@ -27,7 +29,8 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         parents=parents,
         help="write a model in the form that another program runs",
         description="Write the language model for llama.cpp, MLX, vLLM or transformers, which take "
-        "a video as embeddings (docs/export.md). Prints what was written.",
+        "a video as embeddings (docs/export.md), or the whole model for ONNX Runtime, to be named "
+        "as --model afterwards (docs/engines.md). Prints what was written.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -42,11 +45,15 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         help="of the language model: qwen2, a folder as transformers writes it, or gguf, "
         "llama.cpp's file",
     )
+    target.add_argument(
+        "--engine", choices=("onnx",), help="the whole model, part by part, for this engine"
+    )
     parser.add_argument(
         "--type",
         choices=TYPES,
         help="how gguf stores the matrices (default: f16); qwen2 keeps them as they are",
     )
+    add_onnx_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print what was written as JSON")
     parser.set_defaults(run=run)
 
@@ -55,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     """Export, and print what was written."""
     quiet_libraries(args.debug)
     start = time.perf_counter()
-    document = export_language_model(args)
+    document = export_onnx(args) if args.engine else export_language_model(args)
     document["seconds"] = round(time.perf_counter() - start, 2)
     if args.json:
         answer_json(document)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import torch
 
-ENGINES = ("torch",)
+ENGINES = ("torch", "onnx")
 
 # The parts whose seconds are reported, in the order in which they run.
 PARTS = (
@@ -31,14 +31,12 @@ PARTS = (
 
 
 def check_engine_name(name: str) -> str:
-    """The engine that `name` stands for; "auto" is the torch engine.
+    """`name`, once it is known to be an engine's or "auto".
 
     Raises:
         ValueError: there is no engine of that name.
     """
-    if name == "auto":
-        return "torch"
-    if name not in ENGINES:
+    if name not in ("auto", *ENGINES):
         raise ValueError(f"unknown engine {name!r}; choose one of auto, {', '.join(ENGINES)}")
     return name
 
@@ -134,6 +132,13 @@ class Engine(Protocol):
     @property
     def fingerprint(self) -> str:
         """Changes when the weights do."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the work is done."""
+
+    def number_formats(self) -> dict[str, str]:
+        """The format in which each part's matrices are kept."""
 
     def stopwatch(self) -> Stopwatch:
         """A stopwatch that waits for this engine's device."""

@@ -49,14 +49,14 @@ class OnnxEngine:
         folder: Path,
         config: MobileVideoGPTConfig,
         end_token_ids: Sequence[int],
-        generation_config: Any = None,
+        generation_config: Any,
         threads: int | None = None,
     ) -> None:
         self.folder = folder
         self.config = config
         self.manifest = Manifest.read(folder)
         self.end_token_ids = frozenset(end_token_ids)
-        self._generation_config = generation_config
+        self.generation_config = generation_config
         visual = ("image_encoder", "selection", "video_encoder", "projectors")
         self._sessions = {part: open_session(folder / f"{part}.onnx", threads) for part in visual}
         self._language = LanguageSession(folder, threads)
@@ -66,9 +66,8 @@ class OnnxEngine:
         """Hash of the weights and of the number formats."""
         return f"onnx {self.manifest.fingerprint}"
 
-    @property
     def number_formats(self) -> dict[str, str]:
-        """The format of each part's matrices."""
+        """The format in which each part's matrices are kept."""
         return {name: part.number_format for name, part in self.manifest.parts.items()}
 
     def stopwatch(self) -> Stopwatch:
@@ -146,7 +145,7 @@ class OnnxEngine:
         cache = self._language.new_cache(len(token_ids))
         self._language.fill(cache, embeds, places.astype(np.int64))
         gap = int(places[-1]) + 1 - len(token_ids)
-        return Prefix(token_ids=tuple(token_ids), state=cache, gap=gap)
+        return Prefix(token_ids=tuple(token_ids), state=cache.keep(), gap=gap)
 
     def save_prefix(self, prefix: Prefix) -> dict[str, torch.Tensor]:
         """Keys and values, (tensors, 1, heads, L, width)."""
@@ -161,13 +160,13 @@ class OnnxEngine:
         cache = self._language.new_cache(len(token_ids))
         cache.length = values.shape[3]
         cache.values[:, :, :, : cache.length] = values
-        return Prefix(token_ids=tuple(token_ids), state=cache, gap=gap)
+        return Prefix(token_ids=tuple(token_ids), state=cache.keep(), gap=gap)
 
     def generate(
         self, prefix: Prefix, token_ids: Sequence[int], options: GenerationOptions, watch: Stopwatch
     ) -> Generator[int, None, None]:
         """Yield the ids that continue prefix + `token_ids`, up to and without the end token."""
-        choose = _TokenChooser(options, self._generation_config, self.device)
+        choose = _TokenChooser(options, self.generation_config, self.device)
         with prefix.state.continued(len(token_ids) + options.max_new_tokens) as cache:
             with watch.measure("prefill"):
                 token = choose(self._step(token_ids, cache, prefix.gap))

@@ -30,26 +30,32 @@ SMALL_WIDTH = 256
 
 @dataclass(frozen=True)
 class ExportFormats:
-    """The number format of each part's matrices; everything else is float32."""
+    """The number format of each part's matrices; everything else is float32.
 
-    language_model: NumberFormat = "int4"
+    None is what pays for the model's size.
+    """
+
+    language_model: NumberFormat | None = None
     """int4 also writes an int8 copy, which reads prompts faster and more exactly."""
-    encoders: NumberFormat = "int8"
+    encoders: NumberFormat | None = None
     """float32 or int8, of both encoders and the projectors."""
 
     def __post_init__(self) -> None:
-        if self.language_model not in ("float32", "int8", "int4"):
+        if self.language_model not in (None, "float32", "int8", "int4"):
             raise ValueError(
                 f"the language model's format is {self.language_model!r}; choose float32, int8 or "
                 "int4"
             )
-        if self.encoders not in ("float32", "int8"):
+        if self.encoders not in (None, "float32", "int8"):
             raise ValueError(f"the encoders' format is {self.encoders!r}; choose float32 or int8")
 
-    @classmethod
-    def for_width(cls, width: int) -> ExportFormats:
-        """What pays for a language model of this width."""
-        return cls("float32", "float32") if width <= SMALL_WIDTH else cls()
+    def resolve(self, width: int) -> tuple[NumberFormat, NumberFormat]:
+        """Language model's and encoders' format for a language model of this width."""
+        is_small = width <= SMALL_WIDTH
+        return (
+            self.language_model or ("float32" if is_small else "int4"),
+            self.encoders or ("float32" if is_small else "int8"),
+        )
 
 
 def export_model(
@@ -58,7 +64,7 @@ def export_model(
     folder: Path,
     name: str,
     *,
-    formats: ExportFormats | None = None,
+    formats: ExportFormats = ExportFormats(),
     on_part: Callable[[str], None] | None = None,
 ) -> Manifest:
     """Write all parts, configuration and tokenizer into an existing folder.
@@ -68,7 +74,7 @@ def export_model(
         processor: its own.
         folder: where to; the caller makes it appear when everything is there.
         name: what the model is called in the manifest.
-        formats: of the matrices; what pays for this model's size when None.
+        formats: of the matrices.
         on_part: called with the name of each part before it is written.
 
     Raises:
@@ -79,9 +85,9 @@ def export_model(
     _require_onnx()
     from mobile_videogpt.engines.onnx.check import check_parts
 
-    formats = formats or ExportFormats.for_width(model.config.text_config.hidden_size)
+    chosen = formats.resolve(model.config.text_config.hidden_size)
     parts = {}
-    for part, number_format, write in _writers(model, folder, formats):
+    for part, number_format, write in _writers(model, folder, *chosen):
         if on_part is not None:
             on_part(part)
         with torch.inference_mode():
@@ -98,7 +104,7 @@ def export_model(
     packages = ("mobile-videogpt", "onnx", "onnxruntime", "torch", "transformers")
     manifest = Manifest(
         model=name,
-        fingerprint=_fingerprint(model, formats),
+        fingerprint=_fingerprint(model, chosen),
         parts=parts,
         versions={package: _version(package) for package in packages},
         seconds=round(time.perf_counter() - start, 2),
@@ -108,22 +114,24 @@ def export_model(
 
 
 def _writers(
-    model: MobileVideoGPTForConditionalGeneration, folder: Path, formats: ExportFormats
+    model: MobileVideoGPTForConditionalGeneration,
+    folder: Path,
+    language_format: NumberFormat,
+    encoders: NumberFormat,
 ) -> list[tuple[str, NumberFormat, Callable[[], list[Path]]]]:
     """Name, number format and writer of each part."""
     from mobile_videogpt.engines.onnx import fusion, image_encoder, language_model, video_encoder
 
     config, language = model.config, model.language_model
-    encoders = formats.encoders
 
     def path(part: str) -> Path:
         return folder / f"{part}.onnx"
 
     def write_language_model() -> list[Path]:
         files = language_model.write_language_model(
-            path("language_model"), language, formats.language_model
+            path("language_model"), language, language_format
         )
-        dtype = np.dtype("float32" if formats.language_model == "float32" else "float16")
+        dtype = np.dtype("float32" if language_format == "float32" else "float16")
         return files + language_model.write_embeddings(folder / EMBEDDINGS, language, dtype)
 
     writers: list[tuple[str, NumberFormat, Callable[[], list[Path]]]] = [
@@ -147,9 +155,9 @@ def _writers(
             encoders,
             lambda: fusion.write_projectors(path("projectors"), model, encoders),
         ),
-        ("language_model", formats.language_model, write_language_model),
+        ("language_model", language_format, write_language_model),
     ]
-    if formats.language_model == "int4":
+    if language_format == "int4":
         writers.append(
             (
                 "prefill",
@@ -162,7 +170,7 @@ def _writers(
     return writers
 
 
-def _fingerprint(model: MobileVideoGPTForConditionalGeneration, formats: ExportFormats) -> str:
+def _fingerprint(model: MobileVideoGPTForConditionalGeneration, formats: tuple[str, str]) -> str:
     from mobile_videogpt.engines.torch_engine import TorchEngine
 
     weights = TorchEngine(model, ()).fingerprint

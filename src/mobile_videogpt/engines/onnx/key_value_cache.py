@@ -31,6 +31,7 @@ class KeyValueCache:
         self.values = np.empty((num_tensors, 1, heads, capacity, width), np.float32)
         self.length = 0
         """Rows that are filled."""
+        self._kept = 0
         self._in_use = threading.Lock()
 
     @property
@@ -38,31 +39,35 @@ class KeyValueCache:
         """Tokens there is room for."""
         return self.values.shape[3]
 
-    def copy(self, capacity: int) -> KeyValueCache:
-        """The filled rows in other memory."""
+    def keep(self) -> KeyValueCache:
+        """Make the rows that are filled now the prefix, which stays."""
+        self._kept = self.length
+        return self
+
+    def _copy(self, capacity: int) -> KeyValueCache:
+        """The prefix in other memory."""
         tensors, _, heads, _, width = self.values.shape
-        other = KeyValueCache(tensors, heads, width, max(capacity, self.length))
-        other.values[:, :, :, : self.length] = self.values[:, :, :, : self.length]
-        other.length = self.length
+        other = KeyValueCache(tensors, heads, width, capacity)
+        other.values[:, :, :, : self._kept] = self.values[:, :, :, : self._kept]
+        other.length = self._kept
         return other
 
     @contextmanager
     def continued(self, room: int) -> Iterator[KeyValueCache]:
-        """A cache that goes on after the filled rows, with room for so many more.
+        """A cache that goes on after the prefix, with room for so many more rows.
 
         It is this one's memory when nobody else is writing there; afterwards this cache is as it
         was.
         """
-        needed = self.length + room
+        needed = self._kept + room
         if not self._in_use.acquire(blocking=False):
-            yield self.copy(needed)
+            yield self._copy(needed)
             return
-        length = self.length
         try:
             # Memory that had to grow stays: the next question about the video fits, too.
             if needed > self.capacity:
-                self.values = self.copy(needed + SLACK).values
+                self.values = self._copy(needed + SLACK).values
             yield self
         finally:
-            self.length = length
+            self.length = self._kept
             self._in_use.release()

@@ -1,11 +1,8 @@
-"""The language model as an ONNX graph: Qwen2 that reads embeddings and extends a cache in place.
-
-`GroupQueryAttention` rotates queries and keys itself and writes new keys and values into the cache
-that it is given, when input and output are the same memory: the cache is never copied.
-"""
+"""The language model as an ONNX graph: Qwen2 that reads embeddings and extends a cache in place."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +10,16 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 
-from mobile_videogpt.engines.onnx.graph import CONTRIB, INT32, INT64, Graph
+from mobile_videogpt.engines.onnx.attention import (
+    Heads,
+    Progress,
+    Rotation,
+    attend_by_head,
+    attend_in_place,
+    causal_mask,
+)
+from mobile_videogpt.engines.onnx.graph import INT32, INT64, Graph
 from mobile_videogpt.engines.onnx.layers import Layers, NumberFormat, to_numpy
-
-
-def cache_names(kind: str, num_layers: int) -> list[str]:
-    """Names of the cache's tensors; `kind` is past or present.
-
-    >>> cache_names("past", 1)
-    ['past.0.key', 'past.0.value']
-    """
-    return [f"{kind}.{i}.{part}" for i in range(num_layers) for part in ("key", "value")]
 
 
 def write_language_model(
@@ -31,11 +27,10 @@ def write_language_model(
 ) -> list[Path]:
     """Write the graph.
 
-    Its inputs: `inputs_embeds` (L, E) and their `positions` (1, L); `past.*` (1, heads, capacity,
-    head width), filled up to the tokens read before; `last_index` (1,) and `total_length` (), the
-    cache's last row and its length after this call; with logits also `first_logit` (1,), the first
-    of the L tokens whose logits are wanted. Its outputs: `logits` (wanted, V), and `present.*`, to
-    be bound to the memory of `past.*`.
+    Its inputs: `inputs_embeds` (L, E) and their `positions` (1, L), and the cache, `past.*`; its
+    outputs the cache's new rows, `present.*` (see `attention`), and `logits` (wanted, V), for which
+    `first_logit` (1,) names the first token whose logits are wanted. Without logits, `last_index`
+    (1,) and `total_length` () are the cache's last row and its length after the call.
 
     Args:
         path: of the `.onnx` file.
@@ -51,22 +46,14 @@ def write_language_model(
     graph = Graph(path)
     layers = Layers(graph, number_format)
     hidden = graph.input("inputs_embeds", ["tokens", config.hidden_size])
-    last = graph.input("last_index", [1], INT32)
-    length = graph.input("total_length", [], INT32)
     positions = graph.input("positions", [1, "tokens"], INT64)
-    shared = (last, length, *map(graph.constant, _rotation_tables(model)), positions)
-    names = cache_names("past", config.num_hidden_layers)
-    head = config.hidden_size // config.num_attention_heads
-    shape = [1, config.num_key_value_heads, "capacity", head]
-    for name in names:
-        graph.input(name, shape)
+    attend = _attention(layers, model, positions, has_logits)
     epsilon = config.rms_norm_eps
     decoder = model.model.layers
     norms = [layer.input_layernorm for layer in decoder[1:]] + [model.model.norm]
     normed = layers.rms_norm(hidden, decoder[0].input_layernorm.weight, epsilon)
     for index, (layer, next_norm) in enumerate(zip(decoder, norms, strict=True)):
-        past = names[2 * index : 2 * index + 2]
-        attended = _attend(layers, normed, layer, config, (*past, *shared))
+        attended = attend(_queries_keys_values(layers, normed, layer), index)
         if next_norm is model.model.norm and not has_logits:
             break  # the last layer's keys and values are in the cache
         projected = layers.module(attended, layer.self_attn.o_proj)
@@ -77,8 +64,6 @@ def write_language_model(
         normed, hidden = layers.add_and_rms_norm(fed, hidden, next_norm.weight, epsilon)
     if has_logits:
         _logits(layers, normed, model)
-    for name in cache_names("present", config.num_hidden_layers):
-        graph.output(name, name, shape)
     return graph.save()
 
 
@@ -104,34 +89,34 @@ def _rotation_tables(model: Qwen2ForCausalLM) -> list[np.ndarray]:
     return [angles.cos().numpy(), angles.sin().numpy()]
 
 
-def _attend(
-    layers: Layers,
-    normed: str,
-    layer: Qwen2DecoderLayer,
-    config: Qwen2Config,
-    memory: tuple[str, ...],
-) -> str:
-    """Attention of one layer on (L, E), without its last projection.
+def _attention(
+    layers: Layers, model: Qwen2ForCausalLM, positions: str, has_logits: bool
+) -> Callable[[str, int], str]:
+    """Attention of any layer: queries, keys and values side by side, and the layer's number."""
+    graph, config = layers.graph, model.config
+    heads = Heads(
+        config.num_attention_heads,
+        config.num_key_value_heads,
+        config.hidden_size // config.num_attention_heads,
+        model.model.layers[0].self_attn.scaling,
+    )
+    rotation = Rotation(positions, *map(graph.constant, _rotation_tables(model)))
+    if has_logits:
+        mask = causal_mask(graph, positions)
+        return lambda packed, layer: attend_by_head(layers, packed, layer, heads, rotation, mask)
+    progress = Progress(
+        graph.input("last_index", [1], INT32), graph.input("total_length", [], INT32)
+    )
+    return lambda packed, layer: attend_in_place(layers, packed, layer, heads, rotation, progress)
 
-    `memory` is past keys and values, and where the tokens stand, with the rotation tables.
-    """
+
+def _queries_keys_values(layers: Layers, normed: str, layer: Qwen2DecoderLayer) -> str:
+    """Side by side, (L, (queries + 2 keys) * head width)."""
     attention = layer.self_attn
     inputs = [attention.q_proj, attention.k_proj, attention.v_proj]
     weight = torch.cat([linear.weight for linear in inputs])
     bias = torch.cat([linear.bias for linear in inputs])
-    packed = layers.reshape(layers.linear(normed, weight, bias), 1, -1, weight.shape[0])
-    attended = layers.graph.nodes(
-        "GroupQueryAttention",
-        *(packed, "", "", *memory),
-        outputs=(None, *(name.replace("past", "present") for name in memory[:2])),
-        domain=CONTRIB,
-        num_heads=config.num_attention_heads,
-        kv_num_heads=config.num_key_value_heads,
-        do_rotary=1,
-        rotary_interleaved=0,
-        scale=attention.scaling,
-    )[0]
-    return layers.reshape(attended, -1, attention.o_proj.weight.shape[1])
+    return layers.linear(normed, weight, bias)
 
 
 def _feed_forward(layers: Layers, normed: str, layer: Qwen2DecoderLayer) -> str:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from mobile_videogpt.engines.onnx.attention import cache_names
 from mobile_videogpt.engines.onnx.key_value_cache import SLACK, KeyValueCache
-from mobile_videogpt.engines.onnx.language_model import cache_names
 from mobile_videogpt.engines.onnx.manifest import EMBEDDINGS
 from mobile_videogpt.engines.onnx.sessions import open_session
-
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
 
 # Tokens read at once: enough for the matrices to be fast, few enough that what lies between two of
 # them stays in the cache, and that attention scores take little memory.
@@ -35,9 +32,14 @@ class LanguageSession:
         self._session = open_session(folder / "language_model.onnx", threads)
         prefill = folder / "prefill.onnx"
         self._prefill = open_session(prefill, threads) if prefill.is_file() else None
-        shapes = {tensor.name: tensor.shape for tensor in self._session.get_inputs()}
-        self._past = [name for name in shapes if name.startswith("past.")]
-        _, self._heads, _, self._width = shapes[self._past[0]]
+        sizes = {tensor.name: tensor.shape for tensor in self._session.get_inputs()}
+        names = [name for name in sizes if name.startswith("past.")]
+        self._width = sizes[names[0]][1]
+        self._heads = 1 + max(int(name.rpartition(".")[2]) for name in names)
+        layers = len(names) // (2 * self._heads)
+        kinds = ("past", "present")
+        self._by_head = [cache_names(kind, layers, self._heads) for kind in kinds]
+        self._whole = [cache_names(kind, layers) for kind in kinds]
         self.vocabulary = {t.name: t.shape for t in self._session.get_outputs()}["logits"][1]
 
     @property
@@ -47,7 +49,7 @@ class LanguageSession:
 
     def new_cache(self, tokens: int) -> KeyValueCache:
         """An empty cache with room for `tokens` and an ordinary question."""
-        return KeyValueCache(len(self._past), self._heads, self._width, tokens + SLACK)
+        return KeyValueCache(len(self._whole[0]), self._heads, self._width, tokens + SLACK)
 
     def embed(self, token_ids: Sequence[int]) -> np.ndarray:
         """The tokens' embeddings, (L, E) float32, from the table on disk."""
@@ -61,10 +63,13 @@ class LanguageSession:
             embeds: (L, E) float32.
             positions: (L,) int64.
         """
-        session = self._prefill or self._session
+        assert cache.length + len(embeds) <= cache.capacity, "the cache has no room for these"
         for start in range(0, len(embeds), CHUNK):
             part = slice(start, start + CHUNK)
-            self._run(session, cache, embeds[part], positions[part])
+            if self._prefill is None:
+                self._run(cache, embeds[part], positions[part], wanted=1)
+            else:
+                self._run_prefill(cache, embeds[part], positions[part])
 
     def logits(
         self, cache: KeyValueCache, embeds: np.ndarray, positions: np.ndarray, wanted: int = 1
@@ -74,44 +79,61 @@ class LanguageSession:
         if before and (self._prefill is not None or before > CHUNK):
             self.fill(cache, embeds[:before], positions[:before])
             embeds, positions = embeds[before:], positions[before:]
-        output = self._run(self._session, cache, embeds, positions, wanted)
-        assert output is not None
-        return output
+        assert cache.length + len(embeds) <= cache.capacity, "the cache has no room for these"
+        return self._run(cache, embeds, positions, wanted)
+
+    def _run_prefill(self, cache: KeyValueCache, embeds: np.ndarray, positions: np.ndarray) -> None:
+        """One call of the graph that writes into the cache it is given."""
+        assert self._prefill is not None
+        total = cache.length + len(embeds)
+        binding = self._prefill.io_binding()
+        small = _bind_inputs(
+            binding,
+            inputs_embeds=np.ascontiguousarray(embeds, np.float32),
+            positions=np.ascontiguousarray(positions[None], np.int64),
+            last_index=np.array([total - 1], np.int32),
+            total_length=np.array(total, np.int32),
+        )
+        for past, present, tensor in zip(*self._whole, cache.values, strict=True):
+            _bind(binding.bind_input, past, tensor, tensor.shape)
+            _bind(binding.bind_output, present, tensor, tensor.shape)
+        self._prefill.run_with_iobinding(binding)
+        del small  # had to live until here
+        cache.length = total
 
     def _run(
-        self,
-        session: InferenceSession,
-        cache: KeyValueCache,
-        embeds: np.ndarray,
-        positions: np.ndarray,
-        wanted: int = 1,
-    ) -> np.ndarray | None:
-        """One call of the runtime; logits where the graph makes them."""
+        self, cache: KeyValueCache, embeds: np.ndarray, positions: np.ndarray, wanted: int
+    ) -> np.ndarray:
+        """One call of the graph that makes logits: it reads filled rows and writes those behind."""
         count = len(embeds)
-        total = cache.length + count
-        assert total <= cache.capacity, "the cache has no room for these tokens"
-        binding = session.io_binding()
-        inputs = {
-            "inputs_embeds": np.ascontiguousarray(embeds, np.float32),
-            "positions": np.ascontiguousarray(positions[None], np.int64),
-            "last_index": np.array([total - 1], np.int32),
-            "total_length": np.array(total, np.int32),
-        }
-        output = None
-        if session is self._session:
-            inputs["first_logit"] = np.array([count - wanted], np.int64)
-            output = np.empty((wanted, self.vocabulary), np.float32)
-            _bind(binding.bind_output, "logits", output)
-        for name, array in inputs.items():
-            _bind(binding.bind_input, name, array)
-        present = cache_names("present", len(self._past) // 2)
-        for tensor, past, now in zip(cache.values, self._past, present, strict=True):
-            _bind(binding.bind_input, past, tensor)
-            _bind(binding.bind_output, now, tensor)  # the same memory: written in place
-        session.run_with_iobinding(binding)
-        cache.length = total
-        return output
+        binding = self._session.io_binding()
+        small = _bind_inputs(
+            binding,
+            inputs_embeds=np.ascontiguousarray(embeds, np.float32),
+            positions=np.ascontiguousarray(positions[None], np.int64),
+            first_logit=np.array([count - wanted], np.int64),
+        )
+        logits = np.empty((wanted, self.vocabulary), np.float32)
+        _bind(binding.bind_output, "logits", logits, logits.shape)
+        row = self._width * cache.values.itemsize
+        start = cache.values.ctypes.data
+        filled, added = (cache.length, self._width), (count, self._width)
+        for past, present in zip(*self._by_head, strict=True):
+            binding.bind_input(past, "cpu", 0, np.float32, filled, start)
+            binding.bind_output(present, "cpu", 0, np.float32, added, start + cache.length * row)
+            start += cache.capacity * row
+        self._session.run_with_iobinding(binding)
+        del small
+        cache.length += count
+        return logits
 
 
-def _bind(bind: Any, name: str, array: Any) -> None:
-    bind(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+def _bind_inputs(binding: Any, **arrays: np.ndarray) -> list[np.ndarray]:
+    """Bind arrays by name; they are returned because they must live as long as the call."""
+    for name, array in arrays.items():
+        _bind(binding.bind_input, name, array, array.shape)
+    return list(arrays.values())
+
+
+def _bind(bind: Any, name: str, array: np.ndarray, shape: Any) -> None:
+    bind(name, "cpu", 0, array.dtype, shape, array.ctypes.data)
