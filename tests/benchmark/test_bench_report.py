@@ -4,7 +4,6 @@ import pytest
 
 from mobile_videogpt.benchmark import rows
 from mobile_videogpt.benchmark.costs import Cost
-from mobile_videogpt.benchmark.curve import draw_curve, exponent, growth
 from mobile_videogpt.benchmark.report import describe_parts, describe_peer, medians, ratios
 from mobile_videogpt.benchmark.turns import Turns
 
@@ -83,22 +82,3 @@ def test_peak_memory_counts_only_with_an_int4_language_model():
     what = "peak memory with an int4 language model"
     assert met(report(peak_rss_gb=1.0, formats={"language_model": "float32"}))[what] is None
     assert met(report(peak_rss_gb=1.0, formats={"language_model": "int4"}))[what] is True
-
-
-def test_growth_is_the_exponent_of_a_power_law():
-    assert exponent([(1, 2), (4, 4), (16, 8)]) == 0.5
-    points = [
-        {"num_frames": n, "vision_s": 2.0 * n, "prompt_tokens": n, "prefill_s": n**1.5}
-        for n in (8, 16, 32)
-    ]
-    assert growth(points) == {"vision": 1.0, "prefill": 1.5}
-
-
-def test_the_curve_is_drawn():
-    pytest.importorskip("matplotlib")
-    points = [
-        {"num_frames": n, "visual_tokens": n, "vision_s": n, "prefill_s": n, "ttft_s": 2 * n}
-        for n in (8, 16)
-    ]
-    picture = draw_curve({"curve": points, "model": "0.5b", "device": "cpu", "threads": 2})
-    assert picture.startswith(b"\x89PNG")
