@@ -42,7 +42,7 @@ Reduction = Callable[[EncodedVideo], EncodedVideo]
 def main(arguments: list[str] | None = None) -> int:
     """Measure, or draw what was measured."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--questions", type=int, default=2400, help="about unseen clips")
+    parser.add_argument("--questions", type=int, default=2400, help="about unseen clips; 0: none")
     parser.add_argument("--seed", type=int, default=7, help="which unseen clips")
     parser.add_argument("--speed", metavar="PRESET", help="also time this preset, random weights")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the curve here")
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     if args.source is not None:
         document = json.loads(args.source.read_text(encoding="utf-8"))
     else:
-        document = measure_accuracy(args.questions, args.seed)
+        document = measure_accuracy(args.questions, args.seed) if args.questions else {}
         if args.speed:
             document["speed"] = measure_speed(args.speed)
         print(json.dumps(document, indent=2))
@@ -101,7 +101,7 @@ def reductions(chat: VideoChat) -> dict[tuple[str, float], Reduction]:
 
 def measure_accuracy(num_questions: int, seed: int) -> dict[str, Any]:
     """Ask all questions in every setting; a clip is encoded once for all of them."""
-    chat = VideoChat("moving-shapes")
+    chat = VideoChat("moving-shapes", engine="torch", dtype="float32")
     settings = reductions(chat)
     results: dict[tuple[str, float], list[Result]] = defaultdict(list)
     clip_of: list[int] = []

@@ -21,7 +21,7 @@ def read_ahead(
     Args:
         prepare: called in one other thread.
         items: read only as far as they are prepared.
-        ahead: how many may wait, at least 1; each takes memory.
+        ahead: how many may wait, each of which takes memory; 0: one thing at a time.
     """
     waiting: deque[tuple[T, Future[R]]] = deque()
     pool = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
