@@ -45,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--questions", type=int, default=2400, help="about unseen clips; 0: none")
     parser.add_argument("--seed", type=int, default=7, help="which unseen clips")
     parser.add_argument("--speed", metavar="PRESET", help="also time this preset, random weights")
+    parser.add_argument("--rounds", type=int, default=3, help="timed runs at every ratio")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the curve here")
     parser.add_argument("--from", dest="source", type=Path, metavar="JSON", help="measured before")
     args = parser.parse_args(arguments)
@@ -53,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         document = measure_accuracy(args.questions, args.seed) if args.questions else {}
         if args.speed:
-            document["speed"] = measure_speed(args.speed)
+            document["speed"] = measure_speed(args.speed, args.rounds)
         print(json.dumps(document, indent=2))
     if args.plot is not None:
         draw(document, args.plot)
@@ -182,7 +183,7 @@ def _compare(ours: list[Result], theirs: list[Result], clip_of: list[int]) -> di
     return found
 
 
-def measure_speed(preset: str, rounds: int = 3) -> dict[str, Any]:
+def measure_speed(preset: str, rounds: int) -> dict[str, Any]:
     """Seconds from the clip to the first token at every ratio, in alternation."""
     from tempfile import TemporaryDirectory
 
