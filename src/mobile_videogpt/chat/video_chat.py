@@ -502,7 +502,8 @@ def _load_model(
         number_format = pick_dtype(dtype, device, parameters)
     if number_format != torch.int8:
         return load_model(name, device=device, dtype=number_format)
-    return load_model(name, device=device, dtype=torch.float32, prepare=quantize_module)
+    # Quantised from what is stored: float32 copies would double the peak of memory.
+    return load_model(name, device=device, dtype=None, prepare=quantize_module)
 
 
 @cache

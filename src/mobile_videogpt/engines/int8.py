@@ -42,8 +42,8 @@ def has_int8_kernel() -> bool:
 def quantize_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
     """(N, K) -> int8 (N, K) and float32 scales (N,) with `weight` close to their product."""
     rows, scales = torch.empty_like(weight, dtype=torch.int8), []
-    # In slices: an embedding's copies in float32 would be the peak of the whole program.
-    for part, target in zip(weight.split(8192), rows.split(8192), strict=True):
+    # In slices: an embedding's copy in float32 would be the peak of the whole program.
+    for part, target in zip(weight.split(1024), rows.split(1024), strict=True):
         part = part.float()
         scale = part.abs().amax(1, keepdim=True).clamp_(min=SMALLEST) / LEVELS
         target.copy_((part / scale).round_())
@@ -165,11 +165,11 @@ def gated_mlp(rows: Tensor, gate: nn.Module, up: nn.Module, down: nn.Module) -> 
 
 
 def quantize_module(model: nn.Module, name: str) -> None:
-    """Replace the module `name` of a Mobile-VideoGPT by its 8-bit form, if it is to have one.
+    """Give the module `name` of a Mobile-VideoGPT the form it has in an int8 model.
 
-    Those are the matrices of the language model, its embedding, and of the image encoder's layers.
-    The video encoder and the projectors stay as they are: their matrices are small beside what is
-    computed with them.
+    8 bits are for the matrices of the language model, its embedding, and of the image encoder's
+    layers. What else there is becomes float32, the video encoder and the projectors too: their
+    matrices are small beside what is computed with them.
     """
     module = model.get_submodule(name)
     if isinstance(module, nn.Linear) and name.startswith(
@@ -181,11 +181,14 @@ def quantize_module(model: nn.Module, name: str) -> None:
         model.set_submodule(name, Int8Embedding(levels, scale))
         if model.config.text_config.tie_word_embeddings:  # type: ignore[union-attr]
             model.set_submodule("language_model.lm_head", Int8Linear(levels, scale))
+    else:
+        for weight in module.parameters(recurse=False):
+            weight.data = weight.data.float()
 
 
 def quantize_model(model: nn.Module) -> nn.Module:
     """Quantise a Mobile-VideoGPT that is in memory, in place."""
-    for name in [name for name, module in model.named_modules() if not any(module.children())]:
+    for name in [name for name, module in model.named_modules() if any(module.parameters(False))]:
         quantize_module(model, name)
     return model.eval()
 
