@@ -1,6 +1,7 @@
 """A whole report put together from contestants that only pretend to work."""
 
 import importlib.util
+from dataclasses import replace
 
 import pytest
 
@@ -67,7 +68,10 @@ def pretenders(monkeypatch):
 def test_peers_stand_beside_ours_with_ratios_and_rows(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     report = bench_run.run_benchmark(
-        SETTINGS, ["llava-onevision-0.5b", "llama.cpp"], runs=2, with_rows=True
+        replace(SETTINGS, engine="torch"),
+        ["llava-onevision-0.5b", "llama.cpp"],
+        runs=2,
+        with_rows=True,
     )
     assert report["ttft_s"] == 10.0 and report["runs"] == 2
     assert report["followup_share"] == 0.01
@@ -95,3 +99,13 @@ def test_alone_there_are_no_rows_and_no_variants():
 def test_without_our_own_model_there_is_no_report():
     with pytest.raises(NotOfferedError, match="no card"):
         bench_run.run_benchmark(Settings(clip="clip.mp4", device="cuda"), runs=1)
+
+
+@pytest.mark.parametrize(("is_installed", "device", "engine"), [
+    (True, "auto", "onnx"), (True, "cuda", "torch"), (False, "cpu", "torch"),
+])  # fmt: skip
+def test_the_table_of_aims_is_about_onnx_where_it_is_installed(
+    monkeypatch, is_installed, device, engine
+):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: is_installed or None)
+    assert bench_run._engine_of_rows(device) == engine

@@ -46,6 +46,20 @@ def test_json_is_one_document_alone_and_random_weights_do(run, clip_file):
     assert report["merge_tokens"] is None
 
 
+def test_the_exported_model_is_measured(run, clip_file, monkeypatch, tmp_path):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setenv("MOBILE_VIDEOGPT_ONNX", str(tmp_path))
+    code, out, err = run(
+        *("bench", "--engine", "onnx", "--video", clip_file, "--runs", 1, "--new-tokens", 2),
+        *("--threads", 1, "--json"),
+    )
+    assert code == 0, err
+    report = json.loads(out)
+    assert report["engine"] == "OnnxEngine" and report["ttft_s"] > 0
+    assert len(list(tmp_path.iterdir())) == 1, "exported once, for all processes"
+
+
 def refusal(run, *arguments):
     code, out, err = run("bench", *arguments)
     assert code == 1 and not out

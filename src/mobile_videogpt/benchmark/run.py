@@ -57,8 +57,9 @@ def run_benchmark(
     """
     settings = _with_clips(settings, say)
     settings = replace(settings, window=settings.window or with_rows)
-    _prepare(settings, say)
-    ceiling = _measure_ceiling(settings, say)
+    if with_rows and settings.engine == "auto":
+        settings = replace(settings, engine=_engine_of_rows(settings.device))
+    ceiling = _prepare(settings, say, "ceiling")["ceiling"]
     variants = _variants(settings) if with_rows else {}
     impossible = _prepare_variants(settings, variants, say)
     workers = [Worker(name, each) for name, each in {"ours": settings, **variants}.items()]
@@ -88,6 +89,12 @@ def _with_clips(settings: Settings, say: Callable[[str], None]) -> Settings:
     return replace(settings, clip=clips["224p"], clips=tuple(clips.values()))
 
 
+def _engine_of_rows(device: str) -> str:
+    """The engine that the table of aims is about, whatever happens to be exported already."""
+    has_onnx = all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime"))
+    return "onnx" if has_onnx and device in ("auto", "cpu") else "torch"
+
+
 def _variants(settings: Settings) -> dict[str, Settings]:
     """What our model is also measured as, for the table of aims."""
     plain = replace(settings, clips=(), window=False)
@@ -96,18 +103,23 @@ def _variants(settings: Settings) -> dict[str, Settings]:
         found[MERGED] = replace(plain, merge_tokens=MERGED_KEEP)
     if settings.engine == "onnx":
         found[TORCH] = replace(plain, engine="torch", dtype="auto")
-    elif importlib.util.find_spec("onnxruntime") is not None:
+    elif _engine_of_rows(settings.device) == "onnx":
         found[ONNX] = replace(plain, engine="onnx", dtype="auto")
     return found
 
 
-def _prepare(settings: Settings, say: Callable[[str], None]) -> None:
-    """Have what loading needs written, by a process that then ends."""
-    if settings.is_random or settings.engine == "onnx":
-        say(f"preparing {settings.model} for engine {settings.engine} (kept in the user's cache)")
+def _prepare(settings: Settings, say: Callable[[str], None], *orders: str) -> dict[str, Any]:
+    """Have what loading needs written, by a process that then ends; what `orders` found there."""
     worker = Worker("preparation", settings)
     try:
-        worker.ask("prepare")
+        if settings.is_random or settings.engine == "onnx":
+            say(f"preparing {settings.model} for engine {settings.engine} (kept in the cache)")
+            worker.ask("prepare")
+        found = {}
+        for order in orders:
+            say(f"measuring the {order} of this machine")
+            found[order] = worker.ask(order)
+        return found
     finally:
         worker.leave()
 
@@ -127,15 +139,6 @@ def _prepare_variants(
             impossible[name] = {"not_offered": str(error)}
             del variants[name]
     return impossible
-
-
-def _measure_ceiling(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
-    say("measuring the ceiling of this machine")
-    worker = Worker("ceiling", settings)
-    try:
-        return worker.ask("ceiling")
-    finally:
-        worker.leave()
 
 
 def _our_report(settings: Settings, turns: Turns, ceiling: dict[str, Any]) -> dict[str, Any]:
