@@ -1,9 +1,10 @@
 """Merging image tokens over time beside dropping frames: accuracy, tokens, time to first token.
 
     python benchmarks/record.py benchmarks/results/token-merging.json -- \\
-        python benchmarks/token_merging.py --questions 2400 --speed 0.5b
-    python benchmarks/token_merging.py --plot docs/images/token-merging.png \\
-        --from benchmarks/results/token-merging.json
+        python benchmarks/token_merging.py --questions 2400
+    python benchmarks/record.py benchmarks/results/token-merging-speed.json -- \\
+        python benchmarks/token_merging.py --speed 0.5b
+    python benchmarks/token_merging.py --plot docs/images/token-merging.png
 
 The built-in model answers the same MovingShapes questions with fewer and fewer image tokens: merged
 over time, or, at exactly as many tokens, those of evenly spaced frames only. Both keep what
@@ -36,28 +37,29 @@ from mobile_videogpt.synthetic.world import make_clip
 RATIOS = (0.875, 0.75, 0.5, 0.375, 0.25, 0.125)
 MERGED, DROPPED, CLOSED = "merged", "frames dropped", "merged, gaps closed"
 
+RESULTS = Path(__file__).parent / "results"
+
 Reduction = Callable[[EncodedVideo], EncodedVideo]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, or draw what was measured."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--questions", type=int, default=2400, help="about unseen clips; 0: none")
+    parser.add_argument("--questions", type=int, metavar="N", help="ask N about unseen clips")
     parser.add_argument("--seed", type=int, default=7, help="which unseen clips")
-    parser.add_argument("--speed", metavar="PRESET", help="also time this preset, random weights")
+    parser.add_argument("--speed", metavar="PRESET", help="time this preset, random weights")
     parser.add_argument("--rounds", type=int, default=3, help="timed runs at every ratio")
-    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the curve here")
-    parser.add_argument("--from", dest="source", type=Path, metavar="JSON", help="measured before")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw what was recorded")
     args = parser.parse_args(arguments)
-    if args.source is not None:
-        document = json.loads(args.source.read_text(encoding="utf-8"))
-    else:
-        document = measure_accuracy(args.questions, args.seed) if args.questions else {}
-        if args.speed:
-            document["speed"] = measure_speed(args.speed, args.rounds)
-        print(json.dumps(document, indent=2))
+    if args.questions:
+        print(json.dumps(measure_accuracy(args.questions, args.seed), indent=2))
+    if args.speed:
+        print(json.dumps(measure_speed(args.speed, args.rounds), indent=2))
     if args.plot is not None:
-        draw(document, args.plot)
+        names = ("token-merging.json", "token-merging-speed.json")
+        draw(
+            *(json.loads((RESULTS / name).read_text(encoding="utf-8")) for name in names), args.plot
+        )
     return 0
 
 
@@ -226,33 +228,30 @@ def measure_speed(preset: str, rounds: int) -> dict[str, Any]:
     }
 
 
-def draw(document: dict[str, Any], path: Path) -> None:
-    """Accuracy over tokens, merged beside dropped; beside it seconds over tokens, if measured."""
+def draw(accuracy: dict[str, Any], speed: dict[str, Any], path: Path) -> None:
+    """Accuracy over tokens, merged beside dropped; beside it seconds over tokens."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
 
-    speed = document.get("speed")
-    figure = Figure(figsize=(11 if speed else 6.5, 4.2), layout="constrained")
-    axes = figure.subplots(1, 2 if speed else 1, squeeze=False)[0]
-    (exact,) = (point for point in document["points"] if point["method"] == "all")
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    (exact,) = (point for point in accuracy["points"] if point["method"] == "all")
     styles = {MERGED: ("o-", "C0"), DROPPED: ("s--", "C1"), CLOSED: ("^:", "C7")}
     for method, (style, color) in styles.items():
-        points = [p for p in document["points"] if p["method"] == method]
-        shares = [100 * p["multiple_choice_accuracy"] for p in (exact, *points)]
-        ratios = [p["keep"] for p in (exact, *points)]
-        axes[0].plot(ratios, shares, style, color=color, label=method)
-    axes[0].set_title(f"MovingShapes, {document['questions']} questions, built-in model")
-    axes[0].set_ylabel("multiple choice, % right")
-    if speed:
-        ratios = [p["keep"] for p in speed["points"]]
-        axes[1].plot(ratios, [p["ttft_s"] for p in speed["points"]], "o-", label="first token")
-        axes[1].plot(ratios, [p["prefill_s"] for p in speed["points"]], "o--", label="prefill")
-        axes[1].set_title(f"{speed['preset']}, {speed['engine']}, {speed['threads']} threads")
-        axes[1].set_ylabel("seconds")
-        axes[1].set_ylim(bottom=0)
-    for axis in axes:
+        points = [exact, *(p for p in accuracy["points"] if p["method"] == method)]
+        shares = [100 * p["multiple_choice_accuracy"] for p in points]
+        left.plot([p["keep"] for p in points], shares, style, color=color, label=method)
+    left.set_title(f"MovingShapes, {accuracy['questions']} questions, built-in model")
+    left.set_ylabel("multiple choice, % right")
+    ratios = [p["keep"] for p in speed["points"]]
+    for key, label, style in (("ttft_s", "first token", "o-"), ("prefill_s", "prefill", "o--")):
+        right.plot(ratios, [p[key] for p in speed["points"]], style, label=label)
+    right.set_title(f"{speed['preset']}, {speed['engine']}, {speed['threads']} threads")
+    right.set_ylabel("seconds")
+    right.set_ylim(bottom=0)
+    for axis in (left, right):
         axis.set_xlabel("share of the image tokens that is kept")
         axis.invert_xaxis()
         axis.legend(frameon=False)
