@@ -18,7 +18,7 @@ from mobile_videogpt.engines.base import GenerationOptions, Prefix, Stopwatch, V
 from mobile_videogpt.engines.onnx.key_value_cache import KeyValueCache
 from mobile_videogpt.engines.onnx.language_session import LanguageSession
 from mobile_videogpt.engines.onnx.manifest import Manifest
-from mobile_videogpt.engines.onnx.sessions import open_session
+from mobile_videogpt.engines.onnx.sessions import frugal_run, open_session
 from mobile_videogpt.engines.torch_engine import _TokenChooser
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class OnnxEngine:
     def _run(self, part: str, *outputs: str, **inputs: torch.Tensor) -> Any:
         """One part's outputs as arrays: the array itself if there is one."""
         arrays = {name: value.contiguous().numpy() for name, value in inputs.items()}
-        found = self._sessions[part].run(list(outputs), arrays)
+        found = self._sessions[part].run(list(outputs), arrays, frugal_run())
         return found[0] if len(found) == 1 else found
 
     def prefill(

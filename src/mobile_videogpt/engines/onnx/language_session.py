@@ -11,7 +11,7 @@ import numpy as np
 from mobile_videogpt.engines.onnx.attention import cache_names
 from mobile_videogpt.engines.onnx.key_value_cache import SLACK, KeyValueCache
 from mobile_videogpt.engines.onnx.manifest import EMBEDDINGS
-from mobile_videogpt.engines.onnx.sessions import open_session
+from mobile_videogpt.engines.onnx.sessions import frugal_run, open_session
 
 # Tokens read at once: enough for the matrices to be fast, few enough that what lies between two of
 # them stays in the cache, and that attention scores take little memory.
@@ -69,7 +69,8 @@ class LanguageSession:
             if self._prefill is None:
                 self._run(cache, embeds[part], positions[part], wanted=1)
             else:
-                self._run_prefill(cache, embeds[part], positions[part])
+                is_last = start + CHUNK >= len(embeds)
+                self._run_prefill(cache, embeds[part], positions[part], is_last)
 
     def logits(
         self, cache: KeyValueCache, embeds: np.ndarray, positions: np.ndarray, wanted: int = 1
@@ -82,7 +83,9 @@ class LanguageSession:
         assert cache.length + len(embeds) <= cache.capacity, "the cache has no room for these"
         return self._run(cache, embeds, positions, wanted)
 
-    def _run_prefill(self, cache: KeyValueCache, embeds: np.ndarray, positions: np.ndarray) -> None:
+    def _run_prefill(
+        self, cache: KeyValueCache, embeds: np.ndarray, positions: np.ndarray, is_last: bool
+    ) -> None:
         """One call of the graph that writes into the cache it is given."""
         assert self._prefill is not None
         total = cache.length + len(embeds)
@@ -97,7 +100,7 @@ class LanguageSession:
         for past, present, tensor in zip(*self._whole, cache.values, strict=True):
             _bind(binding.bind_input, past, tensor, tensor.shape)
             _bind(binding.bind_output, present, tensor, tensor.shape)
-        self._prefill.run_with_iobinding(binding)
+        self._prefill.run_with_iobinding(binding, frugal_run() if is_last else None)
         del small  # had to live until here
         cache.length = total
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+    from onnxruntime import InferenceSession, RunOptions
 
 INSTALL = 'install it with: pip install "mobile-videogpt[onnx]"'
 
@@ -41,3 +41,15 @@ def open_session(path: Path, threads: int | None = None) -> InferenceSession:
             f"{path} cannot be opened by ONNX Runtime {onnxruntime.__version__} ({reason}); export "
             "the model again"
         ) from error
+
+
+def frugal_run() -> RunOptions:
+    """Options of a run after which the session gives its scratch memory back.
+
+    Parts run one after the other: without this the peak is the sum of what each needs.
+    """
+    from onnxruntime import RunOptions
+
+    options = RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
