@@ -13,7 +13,7 @@ from mobile_videogpt.benchmark.costs import mamba_products
 from mobile_videogpt.benchmark.products import left_matrix, matrix_product
 from mobile_videogpt.engines.devices import synchronize
 
-REPEATS = 5
+REPEATS = 3
 
 
 def compare_video_encoder(chat: Any, clip: str, number_format: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from mobile_videogpt.benchmark.settings import Settings
+from mobile_videogpt.engines.devices import synchronize
 
 WARM_UP_TOKENS = 2
 
@@ -128,8 +129,7 @@ class TransformersPeer:
         return pixels.to(device=self.model.device, dtype=self.model.dtype)
 
     def _wait(self) -> None:
-        if self.model.device.type == "cuda":
-            torch.cuda.synchronize(self.model.device)
+        synchronize(self.model.device)
 
     def _vision_begins(self, *_: Any) -> None:
         self._wait()
