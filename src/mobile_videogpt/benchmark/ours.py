@@ -86,6 +86,8 @@ class OurModel:
 
     def extras(self) -> dict[str, Any]:
         """Decoding of the clips, the video encoder beside its own matrix products, windows."""
+        if not self.settings.has_extras:
+            return {}
         from mobile_videogpt.benchmark.live_window import measure_window
         from mobile_videogpt.benchmark.matrix_products import compare_video_encoder
 

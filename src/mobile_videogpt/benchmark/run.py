@@ -68,9 +68,7 @@ def run_benchmark(
     if (reason := turns["ours"].not_offered) is not None:
         raise NotOfferedError(reason)
     report = _our_report(settings, turns.pop("ours"), ceiling)
-    report["variants"] = impossible | {
-        name: describe_peer(_without_costs(turns[name])) for name in variants
-    }
+    report["variants"] = impossible | {name: describe_peer(turns[name]) for name in variants}
     report["peers"] = {name: describe_peer(turns[name]) for name in peers}
     report["ratios"] = {name: ratios(report, report["peers"][name]) for name in peers}
     if with_rows:
@@ -97,7 +95,7 @@ def _engine_of_rows(device: str) -> str:
 
 def _variants(settings: Settings) -> dict[str, Settings]:
     """What our model is also measured as, for the table of aims."""
-    plain = replace(settings, clips=(), window=False)
+    plain = replace(settings, has_extras=False)
     found = {}
     if settings.merge_tokens is None:
         found[MERGED] = replace(plain, merge_tokens=MERGED_KEEP)
@@ -159,11 +157,6 @@ def _our_report(settings: Settings, turns: Turns, ceiling: dict[str, Any]) -> di
         "parts": describe_parts(turns.runs, costs, facts["formats"], ceiling),
         **turns.extras,
     }
-
-
-def _without_costs(turns: Turns) -> Turns:
-    turns.extras.pop("costs", None)
-    return turns
 
 
 def _origin() -> dict[str, Any]:
