@@ -92,7 +92,7 @@ def test_transformers_reads_the_file_and_says_the_same(source, clip_file, tmp_pa
     plain = AutoModelForCausalLM.from_pretrained(
         tmp_path, gguf_file="model.gguf", dtype=torch.float32
     )
-    chat = VideoChat()
+    chat = VideoChat(engine="torch")
     same = total = 0
     for question in ("What happens in the video?", "How many objects are there?"):
         embeds, _ = chat.prompt_embeds(clip_file, question)
@@ -145,3 +145,17 @@ def test_positions_that_gguf_would_not_carry_are_refused(source, tmp_path):
     with pytest.raises(CheckpointError, match="rope_type 'yarn'"):
         write_gguf(replace(source, config=config), tmp_path / "model.gguf")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_llama_cpp_cuts_text_as_qwens_tokenizer_does(qwen_tokenizer_folder, tmp_path):
+    llama_cpp = pytest.importorskip("llama_cpp")
+    model, processor = qwen_sized_model(qwen_tokenizer_folder)
+    path = write_gguf(language_model_of(model, processor, "tiny"), tmp_path / "model.gguf").path
+    reader = llama_cpp.Llama(str(path), vocab_only=True, verbose=False)
+    for text in (
+        "Naïve 12 cafés, isn't it? 你好\n\n  x",
+        "<|im_start|>user\nWhat happens?<|im_end|>\n",
+        "1234 + 5678 =\tfoo_bar\r\n WE'LL 😀",
+    ):
+        ids = processor.tokenizer(text, add_special_tokens=False)["input_ids"]
+        assert reader.tokenize(text.encode(), add_bos=False, special=True) == ids

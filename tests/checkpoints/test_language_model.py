@@ -21,7 +21,7 @@ QUESTIONS = ("What happens in the video?", "How many objects are there?", "Which
 
 @pytest.fixture(scope="module")
 def chat() -> VideoChat:
-    return VideoChat()
+    return VideoChat(engine="torch")
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +70,12 @@ def test_the_prefix_of_the_prompt_is_the_same_for_every_question(chat, clip_file
     # The visual tokens stand last in it, unchanged.
     count = video.num_visual_tokens
     assert torch.equal(first[shared - count : shared], video.visual_embeds[0].float())
+
+
+def test_merged_tokens_are_not_handed_out_without_their_positions(clip_file):
+    merging = VideoChat(engine="torch", merge_tokens=0.5)
+    with pytest.raises(ValueError, match="use a chat without merge_tokens"):
+        merging.prompt_embeds(clip_file, QUESTIONS[0])
 
 
 def test_values_and_precision_stay_as_stored(folder):

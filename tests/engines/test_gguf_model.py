@@ -16,7 +16,7 @@ QUESTIONS = ("What happens in the video?", "How many objects are there?", "Descr
 
 @pytest.fixture(scope="module")
 def chat() -> VideoChat:
-    return VideoChat()
+    return VideoChat(engine="torch")
 
 
 @pytest.fixture(scope="module")

@@ -390,13 +390,19 @@ class VideoChat:
             those are the same for every question about the video.
 
         Raises:
-            ValueError: the question is empty or too long.
+            ValueError: the question is empty or too long, the engine is not torch, or the video's
+                tokens are merged: they keep positions of their own, which rows cannot say.
         """
-        question_ids = self._question_ids(question, history)
-        encoded = self._open(video, self.engine.stopwatch())
-        prefix = self.processor.prefix_ids(num_visual_tokens=encoded.num_visual_tokens)
         if self.model is None:
             raise ValueError("the onnx engine does not hand out embeddings; use engine='torch'")
+        question_ids = self._question_ids(question, history)
+        encoded = self._open(video, self.engine.stopwatch())
+        if encoded.places is not None:
+            raise ValueError(
+                "merged tokens keep their positions, which embeddings alone do not carry; "
+                "use a chat without merge_tokens"
+            )
+        prefix = self.processor.prefix_ids(num_visual_tokens=encoded.num_visual_tokens)
         embeds = embed_prompt(self.model, [*prefix, *question_ids], encoded.visual_embeds)
         return embeds, len(prefix)
 
