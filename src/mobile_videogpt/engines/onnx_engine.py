@@ -22,6 +22,8 @@ from mobile_videogpt.engines.onnx.sessions import frugal_run, open_session
 from mobile_videogpt.engines.torch_engine import _TokenChooser
 
 if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
     from mobile_videogpt.config import MobileVideoGPTConfig
 
 # Frames that the image encoder takes at once: what lies between its layers stays small.
@@ -57,8 +59,10 @@ class OnnxEngine:
         self.manifest = Manifest.read(folder)
         self.end_token_ids = frozenset(end_token_ids)
         self.generation_config = generation_config
-        visual = ("image_encoder", "selection", "video_encoder", "projectors")
-        self._sessions = {part: open_session(folder / f"{part}.onnx", threads) for part in visual}
+        self._threads = threads
+        # The visual parts, opened when they are needed and let go before the next large one is:
+        # opening takes less than a tenth of what encoding does, and memory holds one at a time.
+        self._visual: dict[str, InferenceSession] = {}
         self._language = LanguageSession(folder, threads)
 
     @cached_property
@@ -101,11 +105,13 @@ class OnnxEngine:
             watch: receives the seconds of each part.
         """
         features = image_features[0].float()
+        self._visual.pop("image_encoder", None)
         with watch.measure("selection"):
             scores, kept = self._run("selection", "scores", "kept", features=features)
         with watch.measure("video_encoder"):
             key_frames = video_pixels[0].float()[torch.from_numpy(kept)]
             video_features = self._run("video_encoder", "features", pixel_values=key_frames)
+        self._visual.pop("video_encoder", None)
         with watch.measure("projectors"):
             embeds = self._run(
                 "projectors",
@@ -122,7 +128,9 @@ class OnnxEngine:
     def _run(self, part: str, *outputs: str, **inputs: torch.Tensor) -> Any:
         """One part's outputs as arrays: the array itself if there is one."""
         arrays = {name: value.contiguous().numpy() for name, value in inputs.items()}
-        found = self._sessions[part].run(list(outputs), arrays, frugal_run())
+        if part not in self._visual:
+            self._visual[part] = open_session(self.folder / f"{part}.onnx", self._threads)
+        found = self._visual[part].run(list(outputs), arrays, frugal_run())
         return found[0] if len(found) == 1 else found
 
     def prefill(
