@@ -88,16 +88,12 @@ def _print_totals(report: dict[str, Any]) -> None:
 
 
 def _print_peers(report: dict[str, Any]) -> None:
-    rows = [
-        ("beside", "tokens", "first token s", "decode tok/s", "peak GB", "we are faster, decode")
-    ]
+    rows = [("beside", "tokens", "first token s", "decode tok/s", "peak GB", "ours is faster by")]
     others = {**report.get("variants", {}), **report["peers"]}
     for name, other in {"ours": report, **others}.items():
         if "not_offered" in other:
-            rows.append((name, other["not_offered"], "", "", "", ""))
+            rows.append((f"{name}: {other['not_offered']}", "", "", "", "", ""))
             continue
-        ratio = report["ratios"].get(name, {})
-        faster = f"{_number(ratio.get('ttft'))} x, {_number(ratio.get('decode'))} x"
         rows.append(
             (
                 name,
@@ -105,10 +101,16 @@ def _print_peers(report: dict[str, Any]) -> None:
                 _number(other.get("ttft_s")),
                 _number(other.get("decode_tok_s")),
                 _number(other.get("peak_rss_gb")),
-                faster if ratio else "",
+                _faster(report["ratios"].get(name, {})),
             )
         )
     _print_columns(rows)
+
+
+def _faster(ratios: dict[str, float]) -> str:
+    """Of a language model alone the prefill stands for the first token."""
+    named = (("ttft", "first token"), ("prefill", "prefill"), ("decode", "decode"))
+    return ", ".join(f"{label} {_number(ratios[key])}" for key, label in named if key in ratios)
 
 
 def _print_rows(rows: Sequence[dict[str, Any]]) -> None:
