@@ -4,11 +4,12 @@
         python benchmarks/token_merging.py --questions 2400
     python benchmarks/record.py benchmarks/results/token-merging-speed.json -- \\
         python benchmarks/token_merging.py --speed 0.5b
-    python benchmarks/token_merging.py --plot docs/images/token-merging.png
+    python benchmarks/token_merging.py --document
 
 The built-in model answers the same MovingShapes questions with fewer and fewer image tokens: merged
 over time, or, at exactly as many tokens, those of evenly spaced frames only. Both keep what
-remains at its position; how much that matters is shown by closing the gaps. Accuracy needs trained
+remains at its position. Beside the accuracy stands how far the options' probabilities move from
+those with all tokens, which tells the two apart on fewer questions. Accuracy needs trained
 weights, speed does not: `--speed` times the full size with random ones. Progress goes to stderr.
 """
 
@@ -18,7 +19,7 @@ import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,10 @@ from mobile_videogpt.synthetic.world import make_clip
 
 # Whole frames can be dropped at these only: the built-in model looks at 16.
 RATIOS = (0.875, 0.75, 0.5, 0.375, 0.25, 0.125)
-MERGED, DROPPED, CLOSED = "merged", "frames dropped", "merged, gaps closed"
+MERGED, DROPPED = "merged", "frames dropped"
 
-RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).parents[1]
+BEGIN, END = "<!-- begin points -->\n", "<!-- end points -->\n"
 
 Reduction = Callable[[EncodedVideo], EncodedVideo]
 
@@ -49,21 +51,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=7, help="which unseen clips")
     parser.add_argument("--speed", metavar="PRESET", help="time this preset, random weights")
     parser.add_argument("--rounds", type=int, default=3, help="timed runs at every ratio")
-    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw what was recorded")
+    parser.add_argument(
+        "--document", action="store_true", help="draw and tabulate in docs/ what was recorded"
+    )
     args = parser.parse_args(arguments)
     if args.questions:
         print(json.dumps(measure_accuracy(args.questions, args.seed), indent=2))
     if args.speed:
         print(json.dumps(measure_speed(args.speed, args.rounds), indent=2))
-    if args.plot is not None:
-        names = ("token-merging.json", "token-merging-speed.json")
-        draw(
-            *(json.loads((RESULTS / name).read_text(encoding="utf-8")) for name in names), args.plot
+    if args.document:
+        accuracy, speed = (
+            json.loads((ROOT / "benchmarks" / "results" / name).read_text(encoding="utf-8"))
+            for name in ("token-merging.json", "token-merging-speed.json")
         )
+        draw(accuracy, speed, ROOT / "docs" / "images" / "token-merging.png")
+        tabulate(accuracy, speed, ROOT / "docs" / "token-merging.md")
     return 0
 
 
-def merged(chat: VideoChat, keep: float, close_gaps: bool = False) -> Reduction:
+def merged(chat: VideoChat, keep: float) -> Reduction:
     """Merge over time, as `VideoChat(merge_tokens=keep)` does."""
     config = chat.config
 
@@ -71,7 +77,7 @@ def merged(chat: VideoChat, keep: float, close_gaps: bool = False) -> Reduction:
         embeds, places = merge_visual_tokens(
             video.visual_embeds, config.num_frames, config.num_image_tokens, keep
         )
-        kept = None if close_gaps else tuple(places.tolist())
+        kept = tuple(places.tolist())
         return replace(video, visual_embeds=embeds, places=kept, prefix=None, key="")
 
     return reduce
@@ -98,7 +104,6 @@ def reductions(chat: VideoChat) -> dict[tuple[str, float], Reduction]:
     for keep in RATIOS:
         found[MERGED, keep] = merged(chat, keep)
         found[DROPPED, keep] = frames_dropped(chat, keep)
-        found[CLOSED, keep] = merged(chat, keep, close_gaps=True)
     return found
 
 
@@ -107,22 +112,30 @@ def measure_accuracy(num_questions: int, seed: int) -> dict[str, Any]:
     chat = VideoChat("moving-shapes", engine="torch", dtype="float32")
     settings = reductions(chat)
     results: dict[tuple[str, float], list[Result]] = defaultdict(list)
+    odds: dict[tuple[str, float], list[tuple[float, ...]]] = defaultdict(list)
     clip_of: list[int] = []
     start = time.perf_counter()
     for number, frames, questions in _clips(num_questions, seed):
         video = chat.open(frames)
         for setting, reduce in settings.items():
             smaller = reduce(video)
-            results[setting] += [_ask(chat, smaller, question) for question in questions]
+            for question in questions:
+                result, probabilities = _ask(chat, smaller, question)
+                results[setting].append(result)
+                odds[setting].append(probabilities)
         clip_of += [number] * len(questions)
         if number % 10 == 9:
             seconds = time.perf_counter() - start
             print(f"{len(clip_of)} questions, {seconds:.0f} s", file=sys.stderr, flush=True)
-    points = [_point(chat, *setting, results[setting]) for setting in settings]
+    points = [
+        {**_point(chat, *setting, results[setting]), **_closeness(odds[setting], odds["all", 1.0])}
+        for setting in settings
+    ]
     comparison = [
         {
             "keep": keep,
             **_compare(results[MERGED, keep], results[DROPPED, keep], clip_of),
+            **_compare_odds(odds[MERGED, keep], odds[DROPPED, keep], odds["all", 1.0], clip_of),
         }
         for keep in RATIOS
     ]
@@ -146,11 +159,54 @@ def _clips(num_questions: int, seed: int) -> Iterator[tuple[int, Any, list[Quest
         index += 1
 
 
-def _ask(chat: VideoChat, video: EncodedVideo, question: Question) -> Result:
+def _ask(
+    chat: VideoChat, video: EncodedVideo, question: Question
+) -> tuple[Result, tuple[float, ...]]:
     answer = chat.ask(video, question.open_text, history=question.history, max_new_tokens=64)
     scores = chat.choose(video, question.text, question.options, history=question.history)
     letter = LETTERS[max(range(len(scores)), key=lambda i: scores[i].sum)]
-    return Result(question, answer.text.strip(), letter, None, False)
+    result = Result(question, answer.text.strip(), letter, None, False)
+    return result, tuple(scores.probabilities)
+
+
+Odds = list[tuple[float, ...]]
+
+
+def _moved(odds: Odds, exact: Odds) -> list[float]:
+    """How much probability sits on other options than with all tokens, 0 to 1, per question."""
+    return [
+        sum(abs(a - b) for a, b in zip(row, reference, strict=True)) / 2
+        for row, reference in zip(odds, exact, strict=True)
+    ]
+
+
+def _closeness(odds: Odds, exact: Odds) -> dict[str, float]:
+    same = [
+        row.index(max(row)) == reference.index(max(reference))
+        for row, reference in zip(odds, exact, strict=True)
+    ]
+    return {
+        "same_option": round(statistics.fmean(same), 4),
+        "probability_moved": round(statistics.fmean(_moved(odds, exact)), 4),
+    }
+
+
+def _compare_odds(ours: Odds, theirs: Odds, exact: Odds, clip_of: list[int]) -> dict[str, float]:
+    pairs = zip(_moved(ours, exact), _moved(theirs, exact), strict=True)
+    differences = [a - b for a, b in pairs]
+    return {
+        "probability_moved": round(statistics.fmean(differences), 5),
+        "probability_moved_standard_error": round(_standard_error(differences, clip_of), 5),
+    }
+
+
+def _standard_error(differences: Sequence[float], clip_of: list[int]) -> float:
+    """Of the mean over questions; questions about one clip count as one draw."""
+    mean = statistics.fmean(differences)
+    by_clip: dict[int, float] = defaultdict(float)
+    for clip, difference in zip(clip_of, differences, strict=True):
+        by_clip[clip] += difference - mean
+    return sum(value * value for value in by_clip.values()) ** 0.5 / len(differences)
 
 
 def _point(chat: VideoChat, method: str, keep: float, results: list[Result]) -> dict[str, Any]:
@@ -176,10 +232,7 @@ def _compare(ours: list[Result], theirs: list[Result], clip_of: list[int]) -> di
     found = {}
     for name, is_right in measures.items():
         differences = [is_right(a) - is_right(b) for a, b in zip(ours, theirs, strict=True)]
-        by_clip: dict[int, float] = defaultdict(float)
-        for clip, difference in zip(clip_of, differences, strict=True):
-            by_clip[clip] += difference
-        spread = statistics.pstdev(by_clip.values()) * len(by_clip) ** 0.5 / len(differences)
+        spread = _standard_error(differences, clip_of)
         found[f"{name}_points"] = round(100 * statistics.fmean(differences), 2)
         found[f"{name}_standard_error"] = round(100 * spread, 2)
     return found
@@ -238,7 +291,7 @@ def draw(accuracy: dict[str, Any], speed: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     (exact,) = (point for point in accuracy["points"] if point["method"] == "all")
-    styles = {MERGED: ("o-", "C0"), DROPPED: ("s--", "C1"), CLOSED: ("^:", "C7")}
+    styles = {MERGED: ("o-", "C0"), DROPPED: ("s--", "C1")}
     for method, (style, color) in styles.items():
         points = [exact, *(p for p in accuracy["points"] if p["method"] == method)]
         shares = [100 * p["multiple_choice_accuracy"] for p in points]
@@ -258,6 +311,44 @@ def draw(accuracy: dict[str, Any], speed: dict[str, Any], path: Path) -> None:
     partial = path.with_suffix(".partial.png")
     figure.savefig(partial, dpi=120)
     partial.replace(path)
+
+
+def tabulate(accuracy: dict[str, Any], speed: dict[str, Any], page: Path) -> None:
+    """Write the table between the page's markers."""
+    text = page.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    page.write_text(before + BEGIN + table(accuracy, speed) + END + after, encoding="utf-8")
+
+
+def table(accuracy: dict[str, Any], speed: dict[str, Any]) -> str:
+    """A row per share: tokens, the three methods' accuracies, the difference, seconds."""
+    right = {
+        (p["method"], p["keep"]): f"{100 * p['multiple_choice_accuracy']:.1f} %"
+        for p in accuracy["points"]
+    }
+    differences = {d["keep"]: d for d in accuracy["merged_minus_frames_dropped"]}
+    moved = {(p["method"], p["keep"]): p["probability_moved"] for p in accuracy["points"]}
+    rows = [
+        f"| kept | {MERGED} | {DROPPED} | difference, points | moved, {MERGED} | "
+        f"moved, {DROPPED} | tokens, `{speed['preset']}` | prefill | first token |",
+        "| --- " * 9 + "|",
+    ]
+    for point in speed["points"]:
+        keep = point["keep"]
+        cells = [right["all", 1.0]] * 2 + [""] * 3
+        if keep < 1:
+            found = differences[keep]
+            difference = (
+                f"{found['multiple_choice_points']:+.1f} "
+                f"± {found['multiple_choice_standard_error']:.1f}"
+            )
+            cells = [right[MERGED, keep], right[DROPPED, keep], difference]
+            cells += [f"{100 * moved[method, keep]:.2f} %" for method in (MERGED, DROPPED)]
+        cells += [str(point["visual_tokens"])]
+        cells += [f"{point[key]:.1f} s" for key in ("prefill_s", "ttft_s")]
+        rows.append(f"| {keep:g} | {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import torch
 from mobile_videogpt.models.token_merging import (
     merge_over_time,
     merge_visual_tokens,
-    num_merged_tokens,
+    num_runs,
 )
 
 FRAMES, PLACES, WIDTH = 6, 4, 8
@@ -17,26 +17,11 @@ def tokens():
     return torch.randn(FRAMES, PLACES, WIDTH, generator=torch.Generator().manual_seed(0))
 
 
-def merge_by_hand(tokens, joined):
-    """Runs followed token by token; `joined` holds the (frame, place) that join the one before."""
-    frames, places = tokens.shape[:2]
-    runs = {}
-    for place in range(places):
-        for frame in range(frames):
-            if (frame, place) not in joined:
-                start = frame
-            runs.setdefault((start, place), []).append(tokens[frame, place])
-    order = sorted(runs)
-    return torch.stack([torch.stack(runs[key]).mean(0) for key in order]), [
-        frame * places + place for frame, place in order
-    ]
-
-
-@pytest.mark.parametrize("keep", [1.0, 0.8, 0.5, 0.25])
-def test_exactly_the_asked_share_remains(tokens, keep):
+@pytest.mark.parametrize(("keep", "frames"), [(1.0, 6), (0.8, 5), (0.5, 3), (0.17, 1)])
+def test_the_asked_share_remains_to_the_nearest_frame(tokens, keep, frames):
     merged, places = merge_over_time(tokens, keep)
-    assert merged.shape == (num_merged_tokens(FRAMES, PLACES, keep), WIDTH)
-    assert len(merged) == round(FRAMES * PLACES * keep)
+    assert num_runs(FRAMES, keep) == frames
+    assert merged.shape == (frames * PLACES, WIDTH)
     assert places.tolist() == sorted(set(places.tolist()))
 
 
@@ -46,27 +31,27 @@ def test_keeping_all_changes_nothing(tokens):
     assert places.tolist() == list(range(FRAMES * PLACES))
 
 
-def test_the_most_similar_neighbours_join_and_a_run_becomes_its_mean(tokens):
-    similarity = torch.cosine_similarity(tokens[1:], tokens[:-1], dim=-1)
-    best = similarity.flatten().argsort(descending=True)[: FRAMES * PLACES // 2].tolist()
-    joined = {(index // PLACES + 1, index % PLACES) for index in best}
-    expected, places = merge_by_hand(tokens, joined)
-    merged, found = merge_over_time(tokens, 0.5)
-    assert found.tolist() == places
-    torch.testing.assert_close(merged, expected)
+def test_neighbouring_frames_become_their_mean_at_the_first_ones_places(tokens):
+    merged, places = merge_over_time(tokens, 0.5)
+    expected = torch.stack([tokens[start : start + 2].mean(0) for start in (0, 2, 4)])
+    torch.testing.assert_close(merged, expected.flatten(0, 1))
+    assert places.tolist() == [0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19]
 
 
-def test_what_stands_still_merges_and_what_moves_remains(tokens):
-    still = tokens[:1].repeat(FRAMES, 1, 1)
-    still[:, 2] = tokens[:, 2]  # one place changes all the time
-    merged, places = merge_over_time(still, (PLACES + FRAMES - 1) / (FRAMES * PLACES))
-    moving = [frame * PLACES + 2 for frame in range(FRAMES)]
-    assert places.tolist() == sorted({*range(PLACES), *moving})
-    torch.testing.assert_close(merged[:PLACES], tokens[0])
-    torch.testing.assert_close(merged[PLACES:], tokens[1:, 2])
+def test_uneven_runs_cover_every_frame_once(tokens):
+    merged, places = merge_over_time(tokens, 4 / 6)  # runs from frames 0, 1, 3 and 4
+    runs = [(0, 1), (1, 3), (3, 4), (4, 6)]
+    expected = torch.stack([tokens[start:end].mean(0) for start, end in runs])
+    torch.testing.assert_close(merged, expected.flatten(0, 1))
+    assert places[::PLACES].tolist() == [0, 4, 12, 16]
 
 
-def test_as_many_tokens_as_a_frame_has_always_remain(tokens):
+def test_a_still_scene_loses_nothing(tokens):
+    merged, _ = merge_over_time(tokens[:1].repeat(FRAMES, 1, 1), 0.5)
+    torch.testing.assert_close(merged, tokens[0].repeat(3, 1))
+
+
+def test_one_frame_always_remains(tokens):
     merged, places = merge_over_time(tokens, 0.01)
     assert places.tolist() == list(range(PLACES))
     torch.testing.assert_close(merged, tokens.mean(0))

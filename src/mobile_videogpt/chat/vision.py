@@ -14,7 +14,7 @@ import torch
 
 from mobile_videogpt.chat.frame_cache import FrameCache, FrameFeatures, content_key, frame_digest
 from mobile_videogpt.engines.base import Engine, Stopwatch, VisualTokens
-from mobile_videogpt.models.token_merging import merge_visual_tokens, num_merged_tokens
+from mobile_videogpt.models.token_merging import merge_visual_tokens, num_runs
 from mobile_videogpt.video.frame_threads import for_each_frame
 from mobile_videogpt.video.source import VideoClip
 
@@ -60,8 +60,7 @@ class Vision:
         merge_tokens: float | None = None,
     ) -> None:
         if merge_tokens is not None:
-            per_frame = config.num_image_tokens // config.num_frames
-            num_merged_tokens(config.num_frames, per_frame, merge_tokens)  # names a bad ratio
+            num_runs(config.num_frames, merge_tokens)  # names a bad ratio
         self.engine = engine
         self.processor = processor
         self.config = config

@@ -52,8 +52,8 @@ def add_merge_argument(parser: argparse.ArgumentParser) -> None:
         "--merge-tokens",
         type=probability,
         metavar="KEEP",
-        help="keep this share of the image tokens, 0 < KEEP <= 1, by merging what changes least "
-        "from frame to frame: faster, at some loss (default: all)",
+        help="keep this share of the image tokens, 0 < KEEP <= 1, by averaging those of "
+        "neighbouring frames: faster, at some loss (default: all)",
     )
 
 
