@@ -70,8 +70,8 @@ class VideoChat:
             there, else torch.
         max_open_videos: how many encoded videos are kept, so that opening the same content again
             costs no more than decoding it.
-        merge_tokens: share of the image tokens to keep, above 0 and at most 1: those of neighbouring
-            frames are averaged (docs/token-merging.md); None keeps all.
+        merge_tokens: share of the image tokens to keep, above 0 and at most 1: those of
+            neighbouring frames are averaged (docs/token-merging.md); None keeps all.
         cache_dir: a folder in which encoded videos outlive the process (docs/caching.md); None
             keeps them in memory only.
         cache_bytes: most that the folder may take.
