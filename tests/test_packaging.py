@@ -85,7 +85,7 @@ def test_every_module_imports():
 
 def test_every_direct_dependency_is_pinned_once():
     wanted = {distribution(r) for r in project()["dependencies"]}
-    for extra in ("train", "eval", "ray", "export", "onnx", "dev"):
+    for extra in ("train", "eval", "ray", "export", "onnx", "fast", "dev"):
         wanted |= {distribution(r) for r in project()["optional-dependencies"][extra]}
     wanted.discard("mobile-videogpt")
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()

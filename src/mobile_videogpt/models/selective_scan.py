@@ -3,7 +3,8 @@
 One interface, ``selective_scan``, and three forms behind it: the reference (ten lines, the
 definition), a cache-blocked form in plain PyTorch that runs everywhere, and ``mamba_ssm``'s fused
 kernel on CUDA when that package is installed. The choice is made in one place, at the end of this
-file. Complex ``A`` and grouped ``B``/``C`` are left out on purpose.
+file. On a CPU the blocked form leaves its recurrence to a compiled loop (``scan_kernel.py``) where
+numba is installed. Complex ``A`` and grouped ``B``/``C`` are left out on purpose.
 """
 
 from functools import cache
@@ -13,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from .scan_kernel import kernel_applies, run_kernel
 
 BLOCK_STEPS = 64  # at most; long blocks amortise the calls per block
 BLOCK_ELEMENTS = (
@@ -169,7 +172,10 @@ def _scan_rows(
         sizes = _step_sizes_(
             delta.clone(memory_format=torch.contiguous_format), delta_bias, delta_softplus
         )
-        y, _ = _scan_forward(u, sizes, A, B, C, y=sizes, keep_starts=False)
+        if kernel_applies(u, A):
+            y = run_kernel(u, sizes, A, B, C, y=sizes)
+        else:
+            y, _ = _scan_forward(u, sizes, A, B, C, y=sizes, keep_starts=False)
     # In place: y is ours and nothing has saved it.
     return y if D is None else y.addcmul_(u, D.to(u.dtype))
 
