@@ -43,10 +43,9 @@ With --engine ray, --workers processes share the videos, here or on the cluster 
 names (all machines must find the videos under the same paths); lines come as they are finished."""
 
 ENGINES = (
-    "how the model is run: auto or torch; ray: as auto, in worker processes that share the videos"
+    "how the model is run: auto, torch or onnx; ray: as auto, in worker processes that share the "
+    "videos"
 )
-
-
 def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     """Add the subcommand `describe`."""
     parser = subparsers.add_parser(
