@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 PACKAGES = (
     *provenance.PACKAGES,
     "onnxruntime",
-    "onnxruntime-genai",
+    "numba",
     "llama-cpp-python",
 )
 MERGED_KEEP = 0.5
