@@ -46,6 +46,8 @@ ENGINES = (
     "how the model is run: auto, torch or onnx; ray: as auto, in worker processes that share the "
     "videos"
 )
+
+
 def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     """Add the subcommand `describe`."""
     parser = subparsers.add_parser(
