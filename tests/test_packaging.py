@@ -15,8 +15,9 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src"
 # Import names that differ from the name on PyPI.
 IMPORT_NAME = {"pillow": "PIL", "pyyaml": "yaml", "pytest-xdist": "xdist"}
-# Used when somebody has them, never asked for: a missing one changes nothing but speed.
-OPTIONAL = {"mamba_ssm"}
+# Used when somebody has them, in no extra: mamba_ssm for speed alone, llama_cpp as a reader of what
+# was exported; both are compiled when they are installed.
+OPTIONAL = {"mamba_ssm", "llama_cpp"}
 
 
 def project() -> dict:

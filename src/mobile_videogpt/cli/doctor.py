@@ -34,7 +34,9 @@ EXTRAS = {
     "eval": ("matplotlib",),
     "ray": ("ray",),
     "qlora": ("peft", "bitsandbytes"),
+    "export": ("gguf",),
     "onnx": ("onnx", "onnxruntime"),
+    "fast": ("numba",),
     "serve": ("fastapi", "uvicorn"),
 }
 
