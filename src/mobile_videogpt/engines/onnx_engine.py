@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 from mobile_videogpt.engines.base import GenerationOptions, Prefix, Stopwatch, VisualTokens
+from mobile_videogpt.engines.decoding import TokenChooser, generate_ids
 from mobile_videogpt.engines.onnx.key_value_cache import KeyValueCache
 from mobile_videogpt.engines.onnx.language_session import LanguageSession
 from mobile_videogpt.engines.onnx.manifest import Manifest
 from mobile_videogpt.engines.onnx.sessions import frugal_run, open_session
-from mobile_videogpt.engines.torch_engine import _TokenChooser
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -174,17 +174,15 @@ class OnnxEngine:
         self, prefix: Prefix, token_ids: Sequence[int], options: GenerationOptions, watch: Stopwatch
     ) -> Generator[int, None, None]:
         """Yield the ids that continue prefix + `token_ids`, up to and without the end token."""
-        choose = _TokenChooser(options, self.generation_config, self.device)
+        choose = TokenChooser(options, self.generation_config, self.device)
         with prefix.state.continued(len(token_ids) + options.max_new_tokens) as cache:
-            with watch.measure("prefill"):
-                token = choose(self._step(token_ids, cache, prefix.gap))
-            for position in range(options.max_new_tokens):
-                if token in self.end_token_ids:
-                    return
-                yield token
-                if position + 1 < options.max_new_tokens:
-                    with watch.measure("decode_tokens"):
-                        token = choose(self._step([token], cache, prefix.gap))
+            yield from generate_ids(
+                lambda ids: choose(self._step(ids, cache, prefix.gap)),
+                token_ids,
+                options.max_new_tokens,
+                self.end_token_ids,
+                watch,
+            )
 
     def score(
         self, prefix: Prefix, token_ids: Sequence[int], continuations: Sequence[Sequence[int]]

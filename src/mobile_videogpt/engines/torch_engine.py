@@ -12,19 +12,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Generator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from transformers.cache_utils import Cache
-from transformers.generation.logits_process import (
-    LogitsProcessorList,
-    RepetitionPenaltyLogitsProcessor,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
 
 from mobile_videogpt.engines.base import GenerationOptions, Prefix, Stopwatch, VisualTokens
+from mobile_videogpt.engines.decoding import TokenChooser, generate_ids
 from mobile_videogpt.engines.devices import synchronize
 from mobile_videogpt.engines.int8 import Int8Linear
 from mobile_videogpt.engines.kv_cache import fork_cache, new_cache
@@ -180,17 +174,16 @@ class TorchEngine:
 
         Only the model's own time is measured, not what the consumer does between two tokens.
         """
-        choose = _TokenChooser(options, self.model.generation_config, self.device)
+        choose = TokenChooser(options, self.model.generation_config, self.device)
         with watch.measure("prefill"):
             cache = fork_cache(prefix.state, len(token_ids) + options.max_new_tokens)
-            token = choose(self._step(token_ids, cache, prefix.gap))
-        for position in range(options.max_new_tokens):
-            if token in self.end_token_ids:
-                return
-            yield token
-            if position + 1 < options.max_new_tokens:
-                with watch.measure("decode_tokens"):
-                    token = choose(self._step([token], cache, prefix.gap))
+        yield from generate_ids(
+            lambda ids: choose(self._step(ids, cache, prefix.gap)),
+            token_ids,
+            options.max_new_tokens,
+            self.end_token_ids,
+            watch,
+        )
 
     @torch.inference_mode()
     def score(
@@ -265,43 +258,3 @@ def _number_format(module: torch.nn.Module) -> str:
         return "int8"
     weight = next(weight for weight in module.parameters() if weight.dim() > 1)
     return str(weight.dtype).removeprefix("torch.")
-
-
-class _TokenChooser:
-    """The next token from logits: transformers' processors, then the likeliest or a draw."""
-
-    def __init__(self, options: GenerationOptions, defaults: Any, device: torch.device) -> None:
-        # Only what was generated: the released inference hides the prompt from the processors too.
-        self._seen = torch.empty((1, 0), dtype=torch.long, device=device)
-        self._options = options
-        self._processors = LogitsProcessorList()
-        penalty = options.repetition_penalty
-        if penalty is None:
-            # The checkpoint's own: released Qwen2.5 models are meant to be run with one.
-            penalty = getattr(defaults, "repetition_penalty", None) or 1.0
-        if penalty != 1.0:
-            self._processors.append(RepetitionPenaltyLogitsProcessor(penalty))
-        if options.do_sample:
-            self._processors.append(TemperatureLogitsWarper(options.temperature))
-            if options.top_k is not None:
-                self._processors.append(TopKLogitsWarper(options.top_k))
-            if options.top_p is not None:
-                self._processors.append(TopPLogitsWarper(options.top_p))
-        # Drawn on the CPU, so that a seed means the same on every device.
-        self._generator = torch.Generator()
-        if options.seed is not None:
-            self._generator.manual_seed(options.seed)
-        else:
-            self._generator.seed()
-
-    @torch.inference_mode()
-    def __call__(self, logits: torch.Tensor) -> int:
-        """Choose from (1, V) logits; the choice counts as seen from then on."""
-        logits = self._processors(self._seen, logits.float())
-        if self._options.do_sample:
-            probabilities = logits.softmax(-1)[0].cpu()
-            token = int(torch.multinomial(probabilities, 1, generator=self._generator))
-        else:
-            token = int(logits.argmax(-1))
-        self._seen = torch.cat([self._seen, self._seen.new_tensor([[token]])], dim=1)
-        return token

@@ -1,0 +1,86 @@
+"""Token after token: how the next one is chosen, and when an answer ends; every engine's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Generator, Sequence
+from typing import Any
+
+import torch
+from transformers.generation.logits_process import (
+    LogitsProcessorList,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from mobile_videogpt.engines.base import GenerationOptions, Stopwatch
+
+
+def generate_ids(
+    next_id: Callable[[Sequence[int]], int],
+    token_ids: Sequence[int],
+    max_new_tokens: int,
+    end_token_ids: Container[int],
+    watch: Stopwatch,
+) -> Generator[int, None, None]:
+    """Yield the ids that continue `token_ids`, up to and without the end token.
+
+    Only the model's own time is measured, not what the consumer does between two tokens.
+
+    Args:
+        next_id: reads these ids after all earlier ones and chooses what follows.
+        token_ids: the question.
+        max_new_tokens: of the answer.
+        end_token_ids: any of them ends it.
+        watch: receives the seconds of reading the question and of decoding.
+    """
+    with watch.measure("prefill"):
+        token = next_id(token_ids)
+    for position in range(max_new_tokens):
+        if token in end_token_ids:
+            return
+        yield token
+        if position + 1 < max_new_tokens:
+            with watch.measure("decode_tokens"):
+                token = next_id([token])
+
+
+class TokenChooser:
+    """The next token from logits: transformers' processors, then the likeliest or a draw."""
+
+    def __init__(self, options: GenerationOptions, defaults: Any, device: torch.device) -> None:
+        # Only what was generated: the released inference hides the prompt from the processors too.
+        self._seen = torch.empty((1, 0), dtype=torch.long, device=device)
+        self._options = options
+        self._processors = LogitsProcessorList()
+        penalty = options.repetition_penalty
+        if penalty is None:
+            # The checkpoint's own: released Qwen2.5 models are meant to be run with one.
+            penalty = getattr(defaults, "repetition_penalty", None) or 1.0
+        if penalty != 1.0:
+            self._processors.append(RepetitionPenaltyLogitsProcessor(penalty))
+        if options.do_sample:
+            self._processors.append(TemperatureLogitsWarper(options.temperature))
+            if options.top_k is not None:
+                self._processors.append(TopKLogitsWarper(options.top_k))
+            if options.top_p is not None:
+                self._processors.append(TopPLogitsWarper(options.top_p))
+        # Drawn on the CPU, so that a seed means the same on every device.
+        self._generator = torch.Generator()
+        if options.seed is not None:
+            self._generator.manual_seed(options.seed)
+        else:
+            self._generator.seed()
+
+    @torch.inference_mode()
+    def __call__(self, logits: torch.Tensor) -> int:
+        """Choose from (1, V) logits; the choice counts as seen from then on."""
+        logits = self._processors(self._seen, logits.float())
+        if self._options.do_sample:
+            probabilities = logits.softmax(-1)[0].cpu()
+            token = int(torch.multinomial(probabilities, 1, generator=self._generator))
+        else:
+            token = int(logits.argmax(-1))
+        self._seen = torch.cat([self._seen, self._seen.new_tensor([[token]])], dim=1)
+        return token
