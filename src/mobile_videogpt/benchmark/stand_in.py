@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -110,18 +111,25 @@ def _write_checkpoint(config: Any, preset: str, seed: int, folder: Path) -> None
 
 def write_stand_in_tokenizer(folder: Path) -> None:
     """Write the files of a Qwen2 tokenizer with `VOCABULARY_SIZE` tokens."""
-    from transformers import Qwen2Tokenizer
-
     folder.mkdir(parents=True, exist_ok=True)
     merges = _merges(_words())
-    vocabulary = {letter: index for index, letter in enumerate(_byte_letters())}
+    vocabulary = {letter: index for index, letter in enumerate(byte_letters())}
     for pair in merges:
         vocabulary.setdefault("".join(pair), len(vocabulary))
     # What fills the rest is never read from text, but a random model may say it.
     for index in range(len(vocabulary), FIRST_SPECIAL_ID):
         vocabulary[f"token{index}"] = index
-    added = [*SPECIAL_TOKENS]
-    added += [f"<|extra_{i}|>" for i in range(VOCABULARY_SIZE - FIRST_SPECIAL_ID - len(added))]
+    extra = range(VOCABULARY_SIZE - FIRST_SPECIAL_ID - len(SPECIAL_TOKENS))
+    added = (*SPECIAL_TOKENS, *(f"<|extra_{i}|>" for i in extra))
+    write_tokenizer_files(folder, vocabulary, [f"{a} {b}" for a, b in merges], added)
+
+
+def write_tokenizer_files(
+    folder: Path, vocabulary: dict[str, int], merges: Sequence[str], added: Sequence[str]
+) -> None:
+    """Write a byte-level BPE as a Qwen2 tokenizer, `added` tokens from `FIRST_SPECIAL_ID` on."""
+    from transformers import Qwen2Tokenizer
+
     common = {"lstrip": False, "normalized": False, "rstrip": False, "single_word": False}
     config = {
         "added_tokens_decoder": {
@@ -137,9 +145,7 @@ def write_stand_in_tokenizer(folder: Path) -> None:
         "tokenizer_class": "Qwen2Tokenizer",
     }
     (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), "utf-8")
-    (folder / "merges.txt").write_text(
-        "#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges), "utf-8"
-    )
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), "utf-8")
     (folder / "tokenizer_config.json").write_text(json.dumps(config), "utf-8")
     Qwen2Tokenizer.from_pretrained(folder).save_pretrained(folder)
 
@@ -171,7 +177,7 @@ def _words() -> list[str]:
     return list(dict.fromkeys(words))
 
 
-def _byte_letters() -> list[str]:
+def byte_letters() -> list[str]:
     """GPT-2's letters for the 256 bytes: themselves where printable, others from 256 on."""
     printable = {*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = iter(range(0x100, 0x200))
