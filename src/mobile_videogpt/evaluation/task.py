@@ -24,7 +24,7 @@ MlvuEra = Literal["regex", "paren", "head"]
 MLVU_ERAS: tuple[MlvuEra, ...] = ("regex", "paren", "head")
 
 
-class DataNotFound(FileNotFoundError):
+class MissingDataError(FileNotFoundError):
     """An annotation file is not where it should be; the message says how to get it."""
 
 
@@ -156,7 +156,7 @@ class Task(ABC):
         """Every question, in the order of the annotation.
 
         Raises:
-            DataNotFound: an annotation file is missing.
+            MissingDataError: an annotation file is missing.
             AnnotationError: one cannot be understood.
         """
 
