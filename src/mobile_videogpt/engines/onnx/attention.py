@@ -5,9 +5,9 @@ Both take and give rows (L, width), and neither ever copies the cache. The cache
 
 * `attend_in_place`, for many tokens at once: ONNX Runtime's `GroupQueryAttention` writes into the
   memory that is bound as its input and output.
-* `attend_by_head`, for one token at a time: the rows that are filled are bound as they are, head by
-  head, and the new rows are bound where they belong behind them. All queries of a head read its
-  keys in one matrix product, where `GroupQueryAttention` reads them once for each query.
+* `attend_by_head`, for one token at a time: the rows are bound as they are, head by head, and the
+  new rows a second time, as outputs. All queries of a head read its keys in one matrix product,
+  where `GroupQueryAttention` reads them once for each query.
 """
 
 from __future__ import annotations
@@ -114,19 +114,38 @@ def attend_in_place(
     return layers.reshape(attended, -1, widths[0])
 
 
-def causal_mask(graph: Graph, positions: str) -> str:
-    """(L, 1, L): 0 where a token may look, a large negative number at later ones."""
+def causal_mask(graph: Graph, positions: str, past_keys: str, heads: Heads) -> str:
+    """What is added to the scores of one head of keys: (L * queries that share it, past + L).
+
+    0 where a token may look, a large negative number at later ones.
+    """
     count = graph.node("Slice", graph.node("Shape", positions), *map(graph.constant, ([1], [2])))
+    total = graph.node("Shape", past_keys, end=1)
     order = graph.node("CumSum", graph.filled(count, np.int64(1)), graph.constant(np.int64(0)))
-    rows = graph.node("Unsqueeze", order, graph.constant([1, 2]))
-    is_later = graph.node("Greater", order, rows)
-    return graph.node("Where", is_later, graph.constant(_NEVER), graph.constant(0.0))
+    new_keys = graph.node("Add", order, graph.node("Sub", total, count))  # 1 is the first of all
+    every = graph.node("CumSum", graph.filled(total, np.int64(1)), graph.constant(np.int64(0)))
+    is_later = graph.node("Greater", every, graph.node("Unsqueeze", new_keys, graph.constant([1])))
+    mask = graph.node("Where", is_later, graph.constant(_NEVER), graph.constant(0.0))  # (L, total)
+    shape = graph.node("Concat", count, graph.constant([heads.shared]), total, axis=0)
+    each = graph.node("Expand", graph.node("Unsqueeze", mask, graph.constant([1])), shape)
+    return graph.node("Reshape", each, graph.node("Concat", graph.constant([-1]), total, axis=0))
+
+
+def declare_memory(graph: Graph, num_layers: int, heads: Heads) -> None:
+    """Inputs and outputs of `attend_by_head`: every head's filled rows, and the new ones."""
+    for name in cache_names("past", num_layers, heads.keys):
+        graph.input(name, ["total", heads.width])
 
 
 def attend_by_head(
     layers: Layers, packed: str, layer: int, heads: Heads, rotation: Rotation, mask: str
 ) -> str:
-    """Queries, keys and values side by side (L, ...) -> (L, queries * width)."""
+    """Queries, keys and values side by side (L, ...) -> (L, queries * width).
+
+    `past.*` are the rows of all tokens, of which the last L are empty when the call begins: the two
+    `Split`s that make the queries and the new rows write the latter there, so they are in place
+    before anything that depends on the queries reads them.
+    """
     graph, width = layers.graph, heads.width
     turned = (heads.queries + heads.keys) * width
     rotating, *values = graph.nodes(
@@ -141,51 +160,29 @@ def attend_by_head(
         "Split",
         rotated,
         graph.constant([heads.shared] * heads.keys + [1] * heads.keys),
-        outputs=2 * heads.keys,
+        outputs=[
+            *[None] * heads.keys,
+            *(f"present.{layer}.key.{head}" for head in range(heads.keys)),
+        ],
         axis=1,
     )
-    attended = []
-    for head, value in enumerate(values):
-        key = f"present.{layer}.key.{head}"
-        shape = graph.constant([-1, width])
-        graph.nodes("Reshape", parts[heads.keys + head], shape, outputs=[key])
-        past_key, past_value = (
-            graph.input(f"past.{layer}.{part}.{head}", ["past", width]) for part in ("key", "value")
-        )
-        queries = layers.reshape(parts[head], -1, width)  # (L * shared, width)
-        attended.append(
-            _attend_head(layers, queries, (past_key, past_value, key, value), heads, mask)
-        )
-        for name in (key, value):
-            graph.output(name, name, ["tokens", width])
-    together = graph.node("Concat", *attended, axis=1)  # (L, queries, width)
-    return layers.reshape(together, -1, heads.queries * width)
+    for key, value in zip(parts[heads.keys :], values, strict=True):
+        graph.output(key, key, ["tokens", 1, width])
+        graph.output(value, value, ["tokens", width])
+    attended = [
+        _attend_head(layers, queries, (layer, head), heads, mask)
+        for head, queries in enumerate(parts[: heads.keys])
+    ]
+    return graph.node("Concat", *attended, axis=1)
 
 
 def _attend_head(
-    layers: Layers, queries: str, memory: tuple[str, str, str, str], heads: Heads, mask: str
+    layers: Layers, queries: str, place: tuple[int, int], heads: Heads, mask: str
 ) -> str:
-    """One head of keys, `memory` being past keys and values, then new ones: (L, shared, width)."""
-    graph = layers.graph
-    past_keys, past_values, new_keys, new_values = memory
-
-    def score(keys: str) -> str:
-        return graph.node("FusedMatMul", queries, keys, domain=CONTRIB, transB=1, alpha=heads.scale)
-
-    length = graph.node("Slice", graph.node("Shape", past_keys), *map(graph.constant, ([0], [1])))
-    new = graph.node("Shape", new_keys)
-    count = graph.node("Slice", new, *map(graph.constant, ([0], [1])))
-    shape = graph.node("Concat", graph.constant([-1, heads.shared]), count, axis=0)
-    masked = graph.node("Add", graph.node("Reshape", score(new_keys), shape), mask)
-    flat = graph.node("Concat", graph.constant([-1]), count, axis=0)
-    scores = graph.node("Concat", score(past_keys), graph.node("Reshape", masked, flat), axis=1)
-    shares = graph.node("Softmax", scores, axis=1)  # (L * shared, past + L)
-    of_past, of_new = graph.nodes(
-        "Split", shares, graph.node("Concat", length, count, axis=0), outputs=2, axis=1
-    )
-    read = graph.node(
-        "Add",
-        graph.node("MatMul", of_past, past_values),
-        graph.node("MatMul", of_new, new_values),
-    )
-    return layers.reshape(read, -1, heads.shared, heads.width)
+    """The queries (L, shared, width) that read one head of keys -> (L, shared * width)."""
+    graph, (layer, head) = layers.graph, place
+    keys, values = (f"past.{layer}.{part}.{head}" for part in ("key", "value"))
+    rows = layers.reshape(queries, -1, heads.width)
+    scores = graph.node("Gemm", rows, keys, mask, transB=1, alpha=heads.scale)
+    read = graph.node("MatMul", graph.node("Softmax", scores, axis=1), values)
+    return layers.reshape(read, -1, heads.shared * heads.width)

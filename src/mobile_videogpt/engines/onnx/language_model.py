@@ -16,7 +16,9 @@ from mobile_videogpt.engines.onnx.attention import (
     Rotation,
     attend_by_head,
     attend_in_place,
+    cache_names,
     causal_mask,
+    declare_memory,
 )
 from mobile_videogpt.engines.onnx.graph import INT32, INT64, Graph
 from mobile_videogpt.engines.onnx.layers import Layers, NumberFormat, to_numpy
@@ -102,7 +104,8 @@ def _attention(
     )
     rotation = Rotation(positions, *map(graph.constant, _rotation_tables(model)))
     if has_logits:
-        mask = causal_mask(graph, positions)
+        declare_memory(graph, config.num_hidden_layers, heads)
+        mask = causal_mask(graph, positions, cache_names("past", 1, heads.keys)[0], heads)
         return lambda packed, layer: attend_by_head(layers, packed, layer, heads, rotation, mask)
     progress = Progress(
         graph.input("last_index", [1], INT32), graph.input("total_length", [], INT32)

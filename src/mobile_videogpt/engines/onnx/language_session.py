@@ -107,7 +107,7 @@ class LanguageSession:
     def _run(
         self, cache: KeyValueCache, embeds: np.ndarray, positions: np.ndarray, wanted: int
     ) -> np.ndarray:
-        """One call of the graph that makes logits: it reads filled rows and writes those behind."""
+        """One call of the graph that makes logits: it reads all rows and writes the new ones."""
         count = len(embeds)
         binding = self._session.io_binding()
         small = _bind_inputs(
@@ -120,10 +120,11 @@ class LanguageSession:
         _bind(binding.bind_output, "logits", logits, logits.shape)
         row = self._width * cache.values.itemsize
         start = cache.values.ctypes.data
-        filled, added = (cache.length, self._width), (count, self._width)
+        total, new = (cache.length + count, self._width), (count, self._width)
         for past, present in zip(*self._by_head, strict=True):
-            binding.bind_input(past, "cpu", 0, np.float32, filled, start)
-            binding.bind_output(present, "cpu", 0, np.float32, added, start + cache.length * row)
+            shape = new if ".value." in present else (count, 1, self._width)
+            binding.bind_input(past, "cpu", 0, np.float32, total, start)
+            binding.bind_output(present, "cpu", 0, np.float32, shape, start + cache.length * row)
             start += cache.capacity * row
         self._session.run_with_iobinding(binding)
         del small
