@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parent.parent / "src" / PACKAGE
 
 # Lowest first. A room imports rooms of lower rows, never one of its own row or above.
 ROWS = [
-    {"config", "provenance"},
+    {"config", "provenance", "files"},
     {"models", "video", "synthetic"},
     {"processor"},
     {"engines", "checkpoints"},

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from mobile_videogpt import files
 from mobile_videogpt.cli import output
 
 
@@ -58,5 +59,5 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path, monkeypatch
 
     monkeypatch.setattr("os.replace", fail)
     with pytest.raises(OSError, match="No space"):
-        output.write_atomically(path, b"new")
+        files.write_atomically(path, b"new")
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]

@@ -14,7 +14,8 @@ from mobile_videogpt.cli.arguments import (
     require_writable_folder,
 )
 from mobile_videogpt.cli.bench_tables import print_report
-from mobile_videogpt.cli.output import answer, answer_json, say, to_json, write_atomically
+from mobile_videogpt.cli.output import answer, answer_json, say, to_json
+from mobile_videogpt.files import write_atomically
 
 FULL_SIZE = "0.5b"
 EPILOG = """\

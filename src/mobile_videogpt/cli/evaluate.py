@@ -13,7 +13,8 @@ from mobile_videogpt.cli.arguments import (
     quiet_libraries,
     require_writable_folder,
 )
-from mobile_videogpt.cli.output import answer, answer_json, to_json, write_atomically
+from mobile_videogpt.cli.output import answer, answer_json, to_json
+from mobile_videogpt.files import write_atomically
 
 
 def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:

@@ -1,13 +1,14 @@
-"""A file of JSON lines that a killed run leaves behind and the next run takes up."""
+"""The file of descriptions that a killed `describe` leaves behind and the next one takes up."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from mobile_videogpt.files import JsonLinesFile
 
-class JsonLines:
+
+class JsonLines(JsonLinesFile):
     """Appends records to `path`, one line each, written through at once.
 
     Args:
@@ -18,8 +19,7 @@ class JsonLines:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.records = self._read() if path.is_file() else []
+        super().__init__(path, "give --output a file that `describe` wrote, or a new one")
 
     def done(self, identity: dict[str, Any]) -> set[str]:
         """Videos whose latest record with these values holds a description."""
@@ -28,37 +28,3 @@ class JsonLines:
             if all(record.get(name) == value for name, value in identity.items()):
                 state[record.get("video", "")] = "description" in record
         return {video for video, is_done in state.items() if is_done}
-
-    def append(self, line: str) -> None:
-        """Write one line through to the file."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(f"{line}\n")
-
-    def _read(self) -> list[dict[str, Any]]:
-        """What the file holds; a last line without its end (the run was killed) is cut off."""
-        content = self.path.read_bytes()
-        complete = content[: content.rfind(b"\n") + 1]
-        records = []
-        for number, line in enumerate(complete.splitlines(), start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except ValueError:
-                record = None
-            if not isinstance(record, dict):
-                raise ValueError(
-                    f"line {number} of {self.path} is not a JSON object; "
-                    "give --output a file that `describe` wrote, or a new one"
-                )
-            records.append(record)
-        rest = content[len(complete) :]
-        if rest:
-            if not rest.startswith(b"{"):
-                raise ValueError(
-                    f"{self.path} does not end in a line of JSON; "
-                    "give --output a file that `describe` wrote, or a new one"
-                )
-            with self.path.open("r+b") as file:
-                file.truncate(len(complete))
-        return records

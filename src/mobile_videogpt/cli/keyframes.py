@@ -16,7 +16,8 @@ from mobile_videogpt.cli.arguments import (
     require_video,
     require_writable_folder,
 )
-from mobile_videogpt.cli.output import answer, answer_json, say, status, write_atomically
+from mobile_videogpt.cli.output import answer, answer_json, say, status
+from mobile_videogpt.files import write_atomically
 
 if TYPE_CHECKING:
     from mobile_videogpt.chat import EncodedVideo, VideoChat

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
+
+from ..files import write_atomically
 
 
 def write_json(path: Path, value: Any, indent: int | None = None) -> None:
@@ -19,9 +20,7 @@ def write_text(path: Path, text: str) -> None:
     Halves of a character that UTF-8 cannot hold (a file's name may have them) are written as
     escapes; line ends stay as they are.
     """
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(text.encode("utf-8", "backslashreplace"))
-    os.replace(partial, path)
+    write_atomically(path, text.encode("utf-8", "backslashreplace"))
 
 
 def read_done_blocks(path: Path) -> set[int]:
