@@ -193,6 +193,32 @@ class Task(ABC):
         draw = random.Random(f"{self.seed}/{self.name}/{key}")
         return Parsed(draw.choice(list(letters)), is_random=True)
 
+    def write_files(self, folder: Path, scored_items: Iterable[Any]) -> list[Path]:
+        """Write what else the benchmark asks for, e.g. a submission; the paths written."""
+        return []
+
+
+class JudgedTask(Task):
+    """A task whose answers are text, and whose score is what a language model says of them.
+
+    `score` is None for these; with a reply of the judge, `verdict_score` is the score.
+    """
+
+    is_open_ended = True
+    judge_model: ClassVar[str]  # what the harness asks unless told otherwise
+
+    @abstractmethod
+    def judge_request(self, row: Row, prediction: str, model: str | None = None) -> dict[str, Any]:
+        """Body of the chat completion that asks the judge about one prediction."""
+
+    @abstractmethod
+    def read_verdict(self, reply: str) -> dict[str, Any] | None:
+        """What the judge said; None when the reply cannot be understood."""
+
+    @abstractmethod
+    def verdict_score(self, verdict: Mapping[str, Any]) -> float | None:
+        """The item's score between 0 and 1; None for a verdict that counts as neither."""
+
 
 def _one_of(what: str, value: Any, allowed: Sequence[Any]) -> Any:
     if value not in allowed:
@@ -240,6 +266,9 @@ _HOMES: dict[str, str] = {
 
 TASK_NAMES: tuple[str, ...] = tuple(_HOMES)
 
+# The whole of MVBench as one task: what the group of that name aggregates to.
+_HOMES_OF_GROUPS = {"mvbench": "tasks.mvbench:WholeMVBench"}
+
 # A name that stands for several tasks.
 TASK_GROUPS: Mapping[str, tuple[str, ...]] = {
     "mvbench": tuple(f"mvbench_{sub_task}" for sub_task in MVBENCH_SUB_TASKS),
@@ -248,14 +277,15 @@ TASK_GROUPS: Mapping[str, tuple[str, ...]] = {
 
 
 def get_task(name: str, **settings: Any) -> Task:
-    """The task called `name` (one of TASK_NAMES) with its settings (see `Task`).
+    """The task called `name` (one of TASK_NAMES, or "mvbench") with its settings (see `Task`).
 
     Raises:
         ValueError: there is no such task, or a setting has a value that it cannot have.
     """
-    if name not in _HOMES:
+    home = _HOMES.get(name) or _HOMES_OF_GROUPS.get(name)
+    if home is None:
         raise ValueError(_no_such_task(name))
-    module, cls = _HOMES[name].split(":")
+    module, cls = home.split(":")
     task: Task = getattr(import_module(f".{module}", __package__), cls)(name, **settings)
     return task
 
