@@ -33,6 +33,28 @@ def write_json(path: Path, value: Any, indent: int | None = None) -> None:
     write_atomically(path, f"{text}\n".encode("utf-8", "backslashreplace"))
 
 
+def read_json_lines(path: Path, hint: str = "name another file") -> list[dict[str, Any]]:
+    """The whole lines of a file, which another process may be writing to; it is left as it is.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a line is no JSON object; the message ends with `hint`.
+    """
+    content = path.read_bytes()
+    records = []
+    for number, line in enumerate(content[: _end_of_lines(content)].split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if not isinstance(record, dict):
+            raise ValueError(f"line {number} of {path} is not a JSON object; {hint}")
+        records.append(record)
+    return records
+
+
 class JsonLinesFile:
     """JSON objects, one a line, appended to `path` and written through at once.
 
@@ -48,37 +70,27 @@ class JsonLinesFile:
 
     def __init__(self, path: Path, hint: str = "name another file") -> None:
         self.path = path
-        self.hint = hint
-        self.records = self._read() if path.is_file() else []
+        self.records: list[dict[str, Any]] = []
+        if path.is_file():
+            self.records = read_json_lines(path, hint)
+            self._cut_off_torn_line(hint)
 
     def append(self, line: str) -> None:
         """Write one line through to the file."""
         with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{line}\n")
 
-    def _read(self) -> list[dict[str, Any]]:
-        """What the file holds; a last line without its end is cut off."""
+    def _cut_off_torn_line(self, hint: str) -> None:
         content = self.path.read_bytes()
-        complete = content[: content.rfind(b"\n") + 1]
-        records = self._parse(complete)
-        rest = content[len(complete) :]
-        if rest:
-            if not rest.startswith(b"{"):
-                raise ValueError(f"{self.path} does not end in a line of JSON; {self.hint}")
-            with self.path.open("r+b") as file:
-                file.truncate(len(complete))
-        return records
+        end = _end_of_lines(content)
+        if end == len(content):
+            return
+        if not content[end:].startswith(b"{"):
+            raise ValueError(f"{self.path} does not end in a line of JSON; {hint}")
+        with self.path.open("r+b") as file:
+            file.truncate(end)
 
-    def _parse(self, content: bytes) -> list[dict[str, Any]]:
-        records = []
-        for number, line in enumerate(content.splitlines(), start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except ValueError:
-                record = None
-            if not isinstance(record, dict):
-                raise ValueError(f"line {number} of {self.path} is not a JSON object; {self.hint}")
-            records.append(record)
-        return records
+
+def _end_of_lines(content: bytes) -> int:
+    """Where the last whole line ends."""
+    return content.rfind(b"\n") + 1
