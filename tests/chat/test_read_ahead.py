@@ -67,6 +67,18 @@ def test_each_video_is_what_open_returns_or_raises(chat, clip_file, tmp_path):
     assert last.key == other.open(frames, end=3.0, fps=8.0).key
 
 
+def test_parts_of_videos_say_themselves_where_they_begin_and_end(chat, clip_file):
+    frames = make_clip(1).frames()
+    parts = [VideoPart(clip_file, 1.0, 3.0), VideoPart(frames, end=2.0, fps=4.0), clip_file]
+    videos = [video for _, video in chat.open_each(parts, start=0.5)]
+    other = VideoChat.from_model(chat.model, chat.processor)
+    assert [video.key for video in videos] == [
+        other.open(clip_file, start=1.0, end=3.0).key,
+        other.open(frames, end=2.0, fps=4.0).key,
+        other.open(clip_file, start=0.5).key,
+    ]
+
+
 def test_decoding_happens_in_another_thread(chat, clip_file, monkeypatch):
     threads = []
     original = video_chat.read_video

@@ -4,6 +4,7 @@ from mobile_videogpt.chat.answers import Answer, AnswerStream, OptionScore, Opti
 from mobile_videogpt.chat.conversation import Conversation
 from mobile_videogpt.chat.encoded_video import EncodedVideo
 from mobile_videogpt.chat.video_chat import VideoChat
+from mobile_videogpt.chat.video_part import VideoPart
 from mobile_videogpt.engines.base import GenerationOptions
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "OptionScore",
     "OptionScores",
     "VideoChat",
+    "VideoPart",
 ]

@@ -32,6 +32,7 @@ from mobile_videogpt.chat.onnx_exports import find_export, open_export
 from mobile_videogpt.chat.prompt_embeds import embed_prompt
 from mobile_videogpt.chat.read_ahead import read_ahead
 from mobile_videogpt.chat.stored_video import StoredVideos
+from mobile_videogpt.chat.video_part import VideoPart
 from mobile_videogpt.chat.vision import IdentifiedClip, Vision
 from mobile_videogpt.config import MobileVideoGPTConfig
 from mobile_videogpt.engines import check_engine_name
@@ -217,8 +218,8 @@ class VideoChat:
         """Open many videos: the next is decoded while the caller works on the one at hand.
 
         Args:
-            videos: each is anything that `open` takes.
-            start, end, fps: as in `open`, for all of them.
+            videos: each is anything that `open` takes, or a `VideoPart`.
+            start, end, fps: as in `open`, for all of them but the parts, which say it themselves.
             ahead: how many decoded videos may wait; 16 frames in full HD take 100 MB.
 
         Yields:
@@ -238,6 +239,8 @@ class VideoChat:
     def _read(self, video: Any, part: dict[str, Any]) -> tuple[IdentifiedClip, float]:
         """Decode a video and hash its frames: what needs no engine; and the seconds it took."""
         start = time.perf_counter()
+        if isinstance(video, VideoPart):
+            video, part = video.source, {n: getattr(video, n) for n in ("start", "end", "fps")}
         clip = read_video(video, count=self.config.num_frames, **part)
         return self._vision.identify(clip), time.perf_counter() - start
 
