@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from mobile_videogpt.chat import EncodedVideo, VideoChat, video_chat
+from mobile_videogpt.chat import EncodedVideo, VideoChat, VideoPart, video_chat
 from mobile_videogpt.chat.read_ahead import read_ahead
 from mobile_videogpt.synthetic import make_clip
 
