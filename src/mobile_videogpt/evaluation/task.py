@@ -52,6 +52,11 @@ class VideoRef:
         """Whether there is something at `path`."""
         return self.path.exists()
 
+    @property
+    def source(self) -> Any:
+        """What `VideoChat.open` is given: the path, unless the video is made as it is asked for."""
+        return str(self.path)
+
 
 @dataclass(frozen=True)
 class Item:
@@ -132,6 +137,10 @@ class Task(ABC):
     max_new_tokens: ClassVar[int] = 16
     stop: ClassVar[tuple[str, ...]] = ("\n\n",)
     is_open_ended: ClassVar[bool] = False  # answers are text; there are no options
+    # What `--answer-by likelihood` compares: the letters that the prompt asks for, or the texts.
+    compares: ClassVar[Literal["letters", "options"]] = "letters"
+    # How questions with options are answered unless the user says so.
+    answer_by: ClassVar[Literal["generation", "likelihood"]] = "generation"
 
     def __init__(
         self,
@@ -187,6 +196,10 @@ class Task(ABC):
     def parse(self, row: Row, output: str) -> Any:
         """The prediction: a letter, a number or a text as in the harness; None for none."""
         return self.read(row, output).value
+
+    def history(self, row: Row) -> Sequence[tuple[str, str]]:
+        """Earlier (question, answer) turns about the same video; most benchmarks have none."""
+        return ()
 
     def random_letter(self, key: object, letters: Sequence[str]) -> Parsed:
         """A letter drawn for the item `key`: the same in every run, shard and order."""
