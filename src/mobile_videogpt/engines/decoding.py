@@ -51,15 +51,15 @@ class TokenChooser:
 
     def __init__(self, options: GenerationOptions, defaults: Any, device: torch.device) -> None:
         # Only what was generated: the released inference hides the prompt from the processors too.
-        self._seen = torch.empty((1, 0), dtype=torch.long, device=device)
+        self._seen: dict[int, None] = {}  # in order
         self._options = options
-        self._processors = LogitsProcessorList()
+        self._device = device
         penalty = options.repetition_penalty
         if penalty is None:
             # The checkpoint's own: released Qwen2.5 models are meant to be run with one.
             penalty = getattr(defaults, "repetition_penalty", None) or 1.0
-        if penalty != 1.0:
-            self._processors.append(RepetitionPenaltyLogitsProcessor(penalty))
+        self._penalty = RepetitionPenaltyLogitsProcessor(penalty) if penalty != 1.0 else None
+        self._processors = LogitsProcessorList()
         if options.do_sample:
             self._processors.append(TemperatureLogitsWarper(options.temperature))
             if options.top_k is not None:
@@ -75,12 +75,31 @@ class TokenChooser:
 
     @torch.inference_mode()
     def __call__(self, logits: torch.Tensor) -> int:
-        """Choose from (1, V) logits; the choice counts as seen from then on."""
-        logits = self._processors(self._seen, logits.float())
-        if self._options.do_sample:
-            probabilities = logits.softmax(-1)[0].cpu()
-            token = int(torch.multinomial(probabilities, 1, generator=self._generator))
-        else:
-            token = int(logits.argmax(-1))
-        self._seen = torch.cat([self._seen, self._seen.new_tensor([[token]])], dim=1)
+        """Choose from (1, V) logits; the choice counts as seen from then on.
+
+        The logits may be changed.
+        """
+        logits = logits.float()
+        self._penalise(logits)
+        token = self._draw(logits) if self._options.do_sample else _likeliest(logits)
+        self._seen[token] = None
         return token
+
+    def _penalise(self, logits: torch.Tensor) -> None:
+        """Apply the repetition penalty in place, to the few tokens that it concerns."""
+        if self._penalty is None or not self._seen:
+            return
+        seen = torch.tensor([list(self._seen)], device=self._device)
+        places = torch.arange(len(self._seen), device=self._device)[None]
+        logits.scatter_(1, seen, self._penalty(places, logits.gather(1, seen)))
+
+    def _draw(self, logits: torch.Tensor) -> int:
+        seen = torch.empty((1, 0), dtype=torch.long, device=self._device)  # read by none of these
+        probabilities = self._processors(seen, logits).softmax(-1)[0].cpu()
+        return int(torch.multinomial(probabilities, 1, generator=self._generator))
+
+
+def _likeliest(logits: torch.Tensor) -> int:
+    # One core finds it in less time than torch needs to ask a second one, whose thread would then
+    # stand in the way of the engine's own.
+    return int(logits[0].numpy().argmax() if logits.device.type == "cpu" else logits.argmax(-1))

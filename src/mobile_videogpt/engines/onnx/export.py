@@ -18,6 +18,7 @@ from mobile_videogpt.engines.onnx.layers import NumberFormat
 from mobile_videogpt.engines.onnx.manifest import EMBEDDINGS, Manifest, Part
 
 if TYPE_CHECKING:
+    from mobile_videogpt.config import MobileVideoGPTConfig
     from mobile_videogpt.models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
     from mobile_videogpt.processor import MobileVideoGPTProcessor
 
@@ -83,6 +84,7 @@ def export_model(
     """
     start = time.perf_counter()
     _require_onnx()
+    _refuse_ablations(model.config)
     from mobile_videogpt.engines.onnx.check import check_parts
 
     chosen = formats.resolve(model.config.text_config.hidden_size)
@@ -111,6 +113,20 @@ def export_model(
     )
     manifest.write(folder)
     return manifest
+
+
+def _refuse_ablations(config: MobileVideoGPTConfig) -> None:
+    allowed = {
+        "encoders": ("both",),
+        "video_passes": (1,),
+        "frame_selection": ("per_chunk", "global", "uniform"),
+    }
+    for field, values in allowed.items():
+        if (value := getattr(config, field)) not in values:
+            raise ValueError(
+                f"{field} {value!r} is made for ablations and cannot be exported to ONNX; use the "
+                f"torch engine, or a model whose {field} is {' or '.join(map(repr, values))}."
+            )
 
 
 def _writers(

@@ -123,8 +123,11 @@ def _queries_keys_values(layers: Layers, normed: str, layer: Qwen2DecoderLayer) 
 
 
 def _feed_forward(layers: Layers, normed: str, layer: Qwen2DecoderLayer) -> str:
-    gate = layers.silu(layers.module(normed, layer.mlp.gate_proj))
-    gated = layers.graph.node("Mul", gate, layers.module(normed, layer.mlp.up_proj))
+    both = torch.cat([layer.mlp.gate_proj.weight, layer.mlp.up_proj.weight])
+    gate, up = layers.graph.nodes(
+        "Split", layers.linear(normed, both), outputs=2, axis=1, num_outputs=2
+    )
+    gated = layers.graph.node("Mul", layers.silu(gate), up)
     return layers.module(gated, layer.mlp.down_proj)
 
 
