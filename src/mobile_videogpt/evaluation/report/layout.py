@@ -1,0 +1,149 @@
+"""What stands in a report, in which order: markdown and the page both lay out these sections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .tables import (
+    Table,
+    accuracy_table,
+    mvbench_table,
+    percent,
+    percent_interval,
+    published_table,
+    speed_table,
+    sub_task_table,
+    unreadable_table,
+)
+
+HOW_TO_READ = (
+    "Intervals hold the true accuracy in 95 of 100 cases; they come from a bootstrap over videos, "
+    "because questions about one video are right or wrong together. Chance guesses among the "
+    "options. Majority is the best fixed reply to each kind of question. Blind is the same model "
+    "asked about a black clip; what lies over it comes from seeing the video."
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands below it, in this order.
+
+    Attributes:
+        text: paragraphs.
+        tables: with their captions; a caption may be empty.
+        pictures: (what it shows, file name).
+        samples: as `describe_sample` made them.
+    """
+
+    title: str
+    text: Sequence[str] = ()
+    tables: Sequence[tuple[str, Table]] = ()
+    pictures: Sequence[tuple[str, str]] = ()
+    samples: Sequence[dict[str, Any]] = field(default=())
+
+
+def title_of(report: dict[str, Any]) -> str:
+    """The heading of the whole."""
+    names = ", ".join(b["title"] for b in report["benchmarks"])
+    return f"{model_of(report)}: {names}"
+
+
+def model_of(report: dict[str, Any]) -> str:
+    """The model's name as the run was told it."""
+    return str(report["run"].get("model", "unknown model"))
+
+
+def settings_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """How the answers were asked for and read: what a reader must know before any number."""
+    run = report["run"]
+    named = (
+        ("weights", "weights"),
+        ("answered by", "answer_by"),
+        ("scoring", "scoring"),
+        ("MLVU era", "mlvu_era"),
+        ("judge", "judge"),
+        ("limit", "limit"),
+        ("engine", "engine"),
+        ("numbers", "dtype"),
+        ("device", "device"),
+    )
+    return [(label, str(run[key])) for label, key in named if run.get(key) is not None]
+
+
+def sections(report: dict[str, Any]) -> list[Section]:
+    """Everything below the heading."""
+    found = []
+    table = published_table(report)
+    if table is not None:
+        pictures = _pictures(report, "radar")
+        found.append(Section("Beside the paper", tables=[("", table)], pictures=pictures))
+    found += [_benchmark_section(report, benchmark) for benchmark in report["benchmarks"]]
+    speed = speed_table(report)
+    if speed is not None:
+        found.append(Section("Speed", tables=[("", speed)]))
+    unreadable = unreadable_table(report)
+    if unreadable is not None:
+        found.append(Section("Videos that could not be read", tables=[("", unreadable)]))
+    found.append(Section("How this was measured", tables=[("", _origin_table(report))]))
+    return found
+
+
+def headline(benchmark: dict[str, Any]) -> str:
+    """The number of one benchmark, in a sentence."""
+    overall = benchmark["overall"]
+    if overall["accuracy"] is None:
+        return f"Nothing scored; {overall['questions']:,} questions answered."
+    return (
+        f"{percent(overall['accuracy'])} % right "
+        f"(95 % interval {percent_interval(overall['interval'])}), "
+        f"mean over {benchmark['averaged_over']}; "
+        f"{overall['questions']:,} questions about {overall['videos']:,} videos."
+    )
+
+
+def _benchmark_section(report: dict[str, Any], benchmark: dict[str, Any]) -> Section:
+    tables = [("", accuracy_table(benchmark))]
+    kinds = sub_task_table(benchmark)
+    if kinds is not None:
+        tables.append(("By kind of question", kinds))
+    paper = mvbench_table(benchmark, f"this run: {model_of(report)}")
+    if paper is not None:
+        tables.append(("Beside the paper's Table 2, accuracy in percent", paper))
+    return Section(
+        benchmark["title"],
+        text=[headline(benchmark), *benchmark["remarks"], *_harness_line(benchmark)],
+        tables=tables,
+        pictures=[
+            *_pictures(report, f"bars-{benchmark['name']}"),
+            *_pictures(report, f"radar-{benchmark['name']}"),
+        ],
+        samples=[s for s in report["samples"] if s["benchmark"] == benchmark["name"]],
+    )
+
+
+def _harness_line(benchmark: dict[str, Any]) -> list[str]:
+    """What lmms-eval would have printed, in its own unit."""
+    numbers = benchmark["harness"]
+    if not numbers or numbers.get("value") is None:
+        return []
+    return [f"lmms-eval's own figure, {numbers['metric']}: {numbers['value']:.4g}."]
+
+
+def _pictures(report: dict[str, Any], stem: str) -> list[tuple[str, str]]:
+    return [(p["shows"], p["file"]) for p in report["pictures"] if p["file"] == f"{stem}.png"]
+
+
+def _origin_table(report: dict[str, Any]) -> Table:
+    machine = report["machine"] or {}
+    versions = ", ".join(f"{name} {v}" for name, v in (report["versions"] or {}).items())
+    cores = f", {machine['cores']} cores" if machine.get("cores") else ""
+    rows = (
+        ("command", report["command"] or ""),
+        ("commit", report["commit"] or "not from a checkout"),
+        ("versions", versions),
+        ("machine", f"{machine.get('cpu', '')}{cores}"),
+        ("date", report["date"]),
+    )
+    return Table(("", ""), rows, is_words=True)

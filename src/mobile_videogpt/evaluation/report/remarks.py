@@ -1,0 +1,63 @@
+"""Why a number is not quite what it stands beside: said at the number itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..predictions import Prediction
+from .benchmarks import Benchmark
+
+_STRICT = (
+    "Scored strictly: answers are read with care and none is drawn; the paper's numbers come from "
+    "lmms-eval, whose reading has flaws."
+)
+_LIKELIHOOD = "The likeliest option counts as the answer; the paper's models wrote a letter."
+_ERA = (
+    "Answers read as lmms-eval did in its era {era!r}; which of the three the paper's numbers come "
+    "from is not recorded."
+)
+FEW_VIDEOS = 20
+
+
+def remarks_on(
+    benchmark: Benchmark, results: Sequence[Prediction], run: Mapping[str, Any]
+) -> list[str]:
+    """Sentences about one benchmark of a run; empty when there is nothing to say."""
+    asked = benchmark.questions
+    found = []
+    if asked and len(results) < asked:
+        found.append(f"{len(results):,} of {asked:,} questions: not the published number.")
+    missing = sorted(set(benchmark.kinds) - {r.sub_task for r in results})
+    if missing:
+        found.append(f"Without {', '.join(missing)}, which belong to the published number.")
+    if benchmark.note:
+        found.append(benchmark.note)
+    if run.get("scoring") == "strict" and benchmark.column:
+        found.append(_STRICT)
+    if benchmark.column and any(r.answer_by == "likelihood" for r in results):
+        found.append(_LIKELIHOOD)
+    if benchmark.name.startswith("mlvu") and run.get("mlvu_era"):
+        found.append(_ERA.format(era=run["mlvu_era"]))
+    return [*found, *_counts(results)]
+
+
+def _counts(results: Sequence[Prediction]) -> list[str]:
+    """What happened to single questions."""
+    unreadable = sum(r.error is not None for r in results)
+    drawn = sum(r.random for r in results)
+    empty = sum(not r.output.strip() and r.error is None for r in results)
+    secret = sum(r.answer is None for r in results)
+    videos = len({r.video for r in results})
+    found = []
+    if unreadable:
+        found.append(f"{unreadable:,} questions about unreadable videos count as wrong.")
+    if drawn:
+        found.append(f"{drawn:,} answers could not be read and were drawn, as the harness does.")
+    if empty:
+        found.append(f"{empty:,} answers are empty.")
+    if secret:
+        found.append(f"{secret:,} answers are kept secret by the benchmark: nothing to score here.")
+    if videos < FEW_VIDEOS and len(results) > secret:
+        found.append(f"Only {videos} videos: the intervals are too narrow.")
+    return found

@@ -1,0 +1,139 @@
+"""Some answers to look at: right and wrong ones of every kind, with the key frames as a picture."""
+
+from __future__ import annotations
+
+import io
+import logging
+import random
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ..predictions import Prediction
+from .results import answer_text, is_right
+
+if TYPE_CHECKING:
+    from mobile_videogpt.video.source import FrameSource
+
+logger = logging.getLogger(__name__)
+
+OF_EACH = 4  # right ones, and wrong ones, of each benchmark
+MOST_FRAMES = 8
+_THUMBNAIL = 150  # pixels, the longer side
+_GAP, _CAPTION = 6, 18
+_PAPER, _INK = (255, 255, 255), (102, 112, 133)
+
+
+def choose_samples(
+    results: Sequence[Prediction], of_each: int = OF_EACH, seed: int = 0
+) -> list[Prediction]:
+    """Right ones, then wrong ones, from as many kinds of questions and videos as possible.
+
+    Drawn with `seed`, not picked: they show what the model is like, not its best side. What could
+    not be read or scored is left out.
+    """
+    scored = [r for r in results if r.score is not None and r.error is None]
+    draw = random.Random(seed)
+    draw.shuffle(scored)
+    right = _spread_out([r for r in scored if is_right(r)])[:of_each]
+    wrong = _spread_out([r for r in scored if not is_right(r)])[:of_each]
+    return [*right, *wrong]
+
+
+def describe_sample(result: Prediction) -> dict[str, Any]:
+    """One sample as JSON; `picture` is added by whoever writes it."""
+    return {
+        "task": result.task,
+        "id": result.id,
+        "kind": result.sub_task,
+        "is_right": is_right(result),
+        "question": bare_question(result),
+        "options": list(result.options),
+        "answer": answer_text(result),
+        "letter": result.answer if result.options else None,
+        "output": result.output,
+        "prediction": result.prediction,
+        "video": result.video,
+        "key_frame_times": list(result.kept_times),
+    }
+
+
+def bare_question(result: Prediction) -> str:
+    """The first line of the prompt that says something: the options are shown beside it."""
+    lines = [line.strip() for line in result.prompt.splitlines()]
+    return next((line for line in lines if line), "").removeprefix("Question:").strip()
+
+
+def draw_key_frames(result: Prediction) -> bytes | None:
+    """The frames that the video encoder saw, in a row with their seconds, as JPEG.
+
+    None where the video cannot be read any more, or the run did not note the frames.
+    """
+    times = list(result.kept_times)
+    if not times:
+        return None
+    if len(times) > MOST_FRAMES:
+        chosen = np.linspace(0, len(times) - 1, MOST_FRAMES).round().astype(int)
+        times = [times[i] for i in chosen]
+    # Reading needs the decoder; a report of figures alone does not.
+    from mobile_videogpt.video.source import VideoError, open_source
+
+    try:
+        frames = _frames_at(open_source(result.video, fps=result.fps), times)
+    except (VideoError, OSError) as error:
+        logger.warning("no picture of %s in the report: %s", result.video, error)
+        return None
+    return _strip(frames, times)
+
+
+def _frames_at(source: FrameSource, times: Sequence[float]) -> list[np.ndarray]:
+    """The frames nearest to these seconds, uint8 (H, W, 3)."""
+    from mobile_videogpt.video.source import read_without_gaps
+
+    clock = source.times()
+    return read_without_gaps(source, [int(np.abs(clock - t).argmin()) for t in times])
+
+
+def _strip(frames: Sequence[np.ndarray], times: Sequence[float]) -> bytes:
+    """Frames side by side, their times below."""
+    height, width = frames[0].shape[:2]
+    scale = _THUMBNAIL / max(height, width)
+    cell = max(1, round(width * scale)), max(1, round(height * scale))
+    size = len(frames) * (cell[0] + _GAP) - _GAP, cell[1] + _CAPTION
+    strip = Image.new("RGB", size, _PAPER)
+    draw = ImageDraw.Draw(strip)
+    font = ImageFont.load_default(12)
+    for place, (frame, seconds) in enumerate(zip(frames, times, strict=True)):
+        left = place * (cell[0] + _GAP)
+        strip.paste(Image.fromarray(frame).resize(cell, Image.Resampling.BICUBIC), (left, 0))
+        draw.text((left + cell[0] / 2, cell[1] + 2), f"{seconds:.1f} s", _INK, font, anchor="ma")
+    picture = io.BytesIO()
+    strip.save(picture, format="JPEG", quality=88)
+    return picture.getvalue()
+
+
+def _spread_out(results: Sequence[Prediction]) -> list[Prediction]:
+    """In turns over the kinds of questions, and videos that were not shown yet first."""
+    waiting: dict[str | None, list[Prediction]] = {}
+    for result in results:
+        waiting.setdefault(result.sub_task, []).append(result)
+    fresh: list[Prediction] = []
+    shown: list[Prediction] = []
+    seen: set[str] = set()
+    for result in _round_robin([iter(rows) for rows in waiting.values()]):
+        (shown if result.video in seen else fresh).append(result)
+        seen.add(result.video)
+    return [*fresh, *shown]
+
+
+def _round_robin(turns: list[Iterator[Prediction]]) -> Iterator[Prediction]:
+    while turns:
+        going = []
+        for turn in turns:
+            for result in turn:
+                yield result
+                going.append(turn)
+                break
+        turns = going
