@@ -7,10 +7,12 @@
     python benchmarks/token_merging.py --document
 
 The built-in model answers the same MovingShapes questions with fewer and fewer image tokens: merged
-over time, or, at exactly as many tokens, those of evenly spaced frames only. Both keep what
-remains at its position. Beside the accuracy stands how far the options' probabilities move from
-those with all tokens, which tells the two apart on fewer questions. Accuracy needs trained
-weights, speed does not: `--speed` times the full size with random ones. Progress goes to stderr.
+over time, or, at exactly as many tokens, those of evenly spaced frames only. Frames are dropped in
+two ways: as is usual, so that what remains closes up; and with the half of the method that
+matters most lent to it, what remains keeping its position. Beside the accuracy stands how far the
+options' probabilities move from those with all tokens, which tells methods apart on fewer
+questions. Accuracy needs trained weights, speed does not: `--speed` times the full size with random
+ones. Progress goes to stderr.
 """
 
 import argparse
@@ -36,7 +38,7 @@ from mobile_videogpt.synthetic.world import make_clip
 
 # Whole frames can be dropped at these only: the built-in model looks at 16.
 RATIOS = (0.875, 0.75, 0.5, 0.375, 0.25, 0.125)
-MERGED, DROPPED = "merged", "frames dropped"
+MERGED, DROPPED, IN_PLACE = "merged", "frames dropped", "frames dropped, positions kept"
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- begin points -->\n", "<!-- end points -->\n"
@@ -83,8 +85,14 @@ def merged(chat: VideoChat, keep: float) -> Reduction:
     return reduce
 
 
-def frames_dropped(chat: VideoChat, keep: float) -> Reduction:
-    """Keep the image tokens of evenly spaced frames, all of a frame's or none."""
+def frames_dropped(chat: VideoChat, keep: float, in_place: bool) -> Reduction:
+    """Keep the image tokens of evenly spaced frames, all of a frame's or none.
+
+    Args:
+        chat: whose model it is for.
+        keep: share of the frames.
+        in_place: what remains keeps its position, instead of closing up.
+    """
     config = chat.config
     per_frame = config.num_image_tokens // config.num_frames
     frames = uniform_frames(config.num_frames, round(config.num_frames * keep))
@@ -93,7 +101,8 @@ def frames_dropped(chat: VideoChat, keep: float) -> Reduction:
 
     def reduce(video: EncodedVideo) -> EncodedVideo:
         embeds = video.visual_embeds[:, places]
-        return replace(video, visual_embeds=embeds, places=tuple(places), prefix=None, key="")
+        kept = tuple(places if in_place else range(len(places)))
+        return replace(video, visual_embeds=embeds, places=kept, prefix=None, key="")
 
     return reduce
 
@@ -103,7 +112,8 @@ def reductions(chat: VideoChat) -> dict[tuple[str, float], Reduction]:
     found: dict[tuple[str, float], Reduction] = {("all", 1.0): lambda video: video}
     for keep in RATIOS:
         found[MERGED, keep] = merged(chat, keep)
-        found[DROPPED, keep] = frames_dropped(chat, keep)
+        found[DROPPED, keep] = frames_dropped(chat, keep, in_place=False)
+        found[IN_PLACE, keep] = frames_dropped(chat, keep, in_place=True)
     return found
 
 
@@ -133,10 +143,12 @@ def measure_accuracy(num_questions: int, seed: int) -> dict[str, Any]:
     ]
     comparison = [
         {
+            "than": other,
             "keep": keep,
-            **_compare(results[MERGED, keep], results[DROPPED, keep], clip_of),
-            **_compare_odds(odds[MERGED, keep], odds[DROPPED, keep], odds["all", 1.0], clip_of),
+            **_compare(results[MERGED, keep], results[other, keep], clip_of),
+            **_compare_odds(odds[MERGED, keep], odds[other, keep], odds["all", 1.0], clip_of),
         }
+        for other in (DROPPED, IN_PLACE)
         for keep in RATIOS
     ]
     return {
@@ -144,7 +156,7 @@ def measure_accuracy(num_questions: int, seed: int) -> dict[str, Any]:
         "seed": seed,
         "questions": len(clip_of),
         "points": points,
-        "merged_minus_frames_dropped": comparison,
+        "merged_minus_other": comparison,
     }
 
 
@@ -291,7 +303,7 @@ def draw(accuracy: dict[str, Any], speed: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     (exact,) = (point for point in accuracy["points"] if point["method"] == "all")
-    styles = {MERGED: ("o-", "C0"), DROPPED: ("s--", "C1")}
+    styles = {MERGED: ("o-", "C0"), IN_PLACE: ("s--", "C1"), DROPPED: ("v:", "C3")}
     for method, (style, color) in styles.items():
         points = [exact, *(p for p in accuracy["points"] if p["method"] == method)]
         shares = [100 * p["multiple_choice_accuracy"] for p in points]
@@ -327,28 +339,30 @@ def table(accuracy: dict[str, Any], speed: dict[str, Any]) -> str:
         (p["method"], p["keep"]): f"{100 * p['multiple_choice_accuracy']:.1f} %"
         for p in accuracy["points"]
     }
-    differences = {d["keep"]: d for d in accuracy["merged_minus_frames_dropped"]}
+    found = {(d["than"], d["keep"]): d for d in accuracy["merged_minus_other"]}
     moved = {(p["method"], p["keep"]): p["probability_moved"] for p in accuracy["points"]}
+    methods = (MERGED, DROPPED, IN_PLACE)
     rows = [
-        f"| kept | {MERGED} | {DROPPED} | difference, points | moved, {MERGED} | "
-        f"moved, {DROPPED} | tokens, `{speed['preset']}` | prefill | first token |",
+        f"| kept | {' | '.join(methods)} | merged before dropped, points | "
+        f"probability moved, in this order | tokens, `{speed['preset']}` | prefill | first token |",
         "| --- " * 9 + "|",
     ]
     for point in speed["points"]:
         keep = point["keep"]
-        cells = [right["all", 1.0]] * 2 + [""] * 3
+        cells = [right["all", 1.0]] * 3 + [""] * 2
         if keep < 1:
-            found = differences[keep]
-            difference = (
-                f"{found['multiple_choice_points']:+.1f} "
-                f"± {found['multiple_choice_standard_error']:.1f}"
-            )
-            cells = [right[MERGED, keep], right[DROPPED, keep], difference]
-            cells += [f"{100 * moved[method, keep]:.2f} %" for method in (MERGED, DROPPED)]
+            cells = [right[method, keep] for method in methods]
+            cells += [", ".join(_difference(found[other, keep]) for other in methods[1:])]
+            cells += [", ".join(f"{100 * moved[method, keep]:.1f} %" for method in methods)]
         cells += [str(point["visual_tokens"])]
         cells += [f"{point[key]:.1f} s" for key in ("prefill_s", "ttft_s")]
         rows.append(f"| {keep:g} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
+
+
+def _difference(found: dict[str, float]) -> str:
+    points, spread = (found[f"multiple_choice_{kind}"] for kind in ("points", "standard_error"))
+    return f"{points:+.1f} ± {spread:.1f}"
 
 
 if __name__ == "__main__":
