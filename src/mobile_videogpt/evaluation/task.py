@@ -197,6 +197,18 @@ class Task(ABC):
         """The prediction: a letter, a number or a text as in the harness; None for none."""
         return self.read(row, output).value
 
+    def first_items(self, data_dir: str | Path, limit: int | None) -> list[Item]:
+        """The first `limit` questions, all of them if None; raises what `items` raises."""
+        return self.items(data_dir)[:limit]
+
+    def wants_blind(self, item: Item) -> bool:
+        """Whether the blind baseline asks this question too."""
+        return True
+
+    def source_of(self, video: str) -> Any:
+        """What `read_video` takes for the `video` of a prediction, e.g. to show its frames."""
+        return video
+
     def history(self, row: Row) -> Sequence[tuple[str, str]]:
         """Earlier (question, answer) turns about the same video; most benchmarks have none."""
         return ()
@@ -275,6 +287,9 @@ _HOMES: dict[str, str] = {
     "nextqa_mc_test": "tasks.nextqa:NextQA",
     "perceptiontest_val_mc": "tasks.perceptiontest:PerceptionTest",
     "activitynetqa": "tasks.activitynetqa:ActivityNetQA",
+    "moving-shapes": "tasks.moving_shapes:MovingShapes",
+    "moving-shapes-open": "tasks.moving_shapes:MovingShapes",
+    "moving-shapes-extras": "tasks.moving_shapes:MovingShapes",
 }
 
 TASK_NAMES: tuple[str, ...] = tuple(_HOMES)
@@ -286,6 +301,7 @@ _HOMES_OF_GROUPS = {"mvbench": "tasks.mvbench:WholeMVBench"}
 TASK_GROUPS: Mapping[str, tuple[str, ...]] = {
     "mvbench": tuple(f"mvbench_{sub_task}" for sub_task in MVBENCH_SUB_TASKS),
     "mlvu_generation": ("mlvu_sub_scene", "mlvu_summary"),
+    "moving-shapes": ("moving-shapes", "moving-shapes-open", "moving-shapes-extras"),
 }
 
 
