@@ -81,13 +81,19 @@ def _turns(question: Question) -> Iterator[dict[str, str]]:
         yield {"from": "gpt", "value": answer}
 
 
-def write_clip(clip: Clip, path: Path) -> None:
-    """Render one clip as H.264 mp4 (four seconds, 128 x 128); the file appears only when whole."""
+def write_clip(clip: Clip, path: Path, *, is_lossless: bool = False) -> None:
+    """Render one clip as H.264 mp4 (four seconds, 128 x 128); the file appears only when whole.
+
+    A lossless file decodes to the very pixels that were painted. FFmpeg and what is built on it
+    reads such files; browsers do not.
+    """
+    codec, pixel_format = ("libx264rgb", "rgb24") if is_lossless else ("libx264", "yuv420p")
+    options = {"qp": "0"} if is_lossless else {"crf": "14"}
     partial = path.with_name(f"{path.stem}.partial{path.suffix}")
     with av.open(str(partial), "w") as container:
-        stream = container.add_stream("libx264", rate=FPS, options={"crf": "14"})
+        stream = container.add_stream(codec, rate=FPS, options=options)
         stream.width = stream.height = SIDE
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = pixel_format
         stream.time_base = Fraction(1, FPS)
         for frame in clip.frames(FRAMES, SIDE):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))

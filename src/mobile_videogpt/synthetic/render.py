@@ -50,8 +50,9 @@ def _paint_shape(canvas: np.ndarray, shape: Shape, times: np.ndarray) -> None:
         y0, y1 = max(int(y - radius) - 1, 0), min(int(y + radius) + 3, size)
         if x0 >= x1 or y0 >= y1:
             continue
-        u = (np.arange(x0, x1, dtype=np.float32) + 0.5 - x) / radius
-        v = (np.arange(y0, y1, dtype=np.float32) + 0.5 - y) / radius
+        # In float64: the last bit of a sine or a root, in which processors differ, never shows.
+        u = (np.arange(x0, x1, dtype=np.float64) + 0.5 - x) / radius
+        v = (np.arange(y0, y1, dtype=np.float64) + 0.5 - y) / radius
         outside = _DISTANCES[shape.shape](u[None, :], v[:, None]) * radius  # pixels, < 0 inside
         cover = np.clip(0.5 - outside, 0.0, 1.0)[..., None]
         window = canvas[t, y0:y1, x0:x1]
