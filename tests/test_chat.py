@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mobile_videogpt.chat import AnswerStream, VideoChat, video_chat
+from mobile_videogpt.chat import AnswerStream, VideoChat, loading, open_videos
 from mobile_videogpt.engines.base import PARTS, GenerationOptions
 from mobile_videogpt.synthetic import make_clip
 
@@ -49,7 +49,7 @@ def counted(chat, monkeypatch):
         return read(embeds, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(video_chat, "read_video", counting("read_video", video_chat.read_video))
+        patch.setattr(open_videos, "read_video", counting("read_video", open_videos.read_video))
         for name in ENCODER_STEPS:
             patch.setattr(chat.model, name, counting(name, getattr(chat.model, name)))
         patch.setattr(chat.engine, "_read", reading)
@@ -423,9 +423,9 @@ def test_outer_blanks_never_reach_the_reader():
 
 
 def test_the_miniature_says_once_what_it_is(caplog):
-    video_chat._say_what_the_miniature_is.cache_clear()
+    loading.say_what_the_miniature_is.cache_clear()
     with caplog.at_level(logging.WARNING, logger="mobile_videogpt"):
-        video_chat._say_what_the_miniature_is()
-        video_chat._say_what_the_miniature_is()
+        loading.say_what_the_miniature_is()
+        loading.say_what_the_miniature_is()
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "MovingShapes" in caplog.text

@@ -67,7 +67,7 @@ def test_only_so_many_frames_are_kept(chat, frames):
     size = chat.config.num_frames
     for first in range(0, len(frames) - size, size // 2):
         chat.open(frames[first : first + size], fps=1.0)
-    assert len(chat._vision.frames) == chat._vision.frames.max_frames == 2 * size
+    assert len(chat._videos.vision.frames) == chat._videos.vision.frames.max_frames == 2 * size
 
 
 def test_frames_that_were_let_go_since_are_made_again(chat, frames):
@@ -76,11 +76,11 @@ def test_frames_that_were_let_go_since_are_made_again(chat, frames):
     expected = chat.open(frames[:size], fps=1.0)
     from mobile_videogpt.video.source import read_video
 
-    identified = chat._vision.identify(read_video(frames[:size], count=size, fps=1.0))
-    chat._vision.make_pixels(identified)
+    identified = chat._videos.vision.identify(read_video(frames[:size], count=size, fps=1.0))
+    chat._videos.vision.make_pixels(identified)
     assert not identified.pixels  # all kept
     chat.forget()
-    tokens = chat._vision.encode(identified, watch)
+    tokens = chat._videos.vision.encode(identified, watch)
     torch.testing.assert_close(tokens.visual_embeds, expected.visual_embeds)
 
 

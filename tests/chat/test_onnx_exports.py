@@ -1,5 +1,7 @@
 """Which engine a chat takes: exported folders, kept exports, and what cannot be run."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -90,7 +92,8 @@ def test_unknown_number_formats_and_models_are_named(exports):
 
 
 def test_an_export_of_another_format_asks_to_be_made_again(folder, tmp_path):
-    (tmp_path / FILE).write_text((folder / FILE).read_text().replace('version": 2', 'version": 99'))
+    written = json.loads((folder / FILE).read_text())
+    (tmp_path / FILE).write_text(json.dumps({**written, "format_version": 99}))
     with pytest.raises(ValueError, match=r"exported in format 99.*export the model again"):
         Manifest.read(tmp_path)
 

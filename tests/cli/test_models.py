@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mobile_videogpt.chat import video_chat
+from mobile_videogpt.chat import loading
 from mobile_videogpt.cli.main import main
 
 SHORT = ["--max-new-tokens", "4"]
@@ -58,7 +58,7 @@ def test_info_reads_a_folder(saved, lively_chat, capsys):
 def test_the_built_in_miniature_says_once_on_stderr_what_it_is(
     saved, lively_chat, clip_file, capsys, monkeypatch
 ):
-    video_chat._say_what_the_miniature_is.cache_clear()
+    loading.say_what_the_miniature_is.cache_clear()
     monkeypatch.setattr("mobile_videogpt.checkpoints.hub._ASSETS", saved.parent)
     saved.rename(saved.parent / "moving-shapes")
     expected = lively_chat.ask(clip_file, "What happens?", max_new_tokens=4)
@@ -69,7 +69,7 @@ def test_the_built_in_miniature_says_once_on_stderr_what_it_is(
         (saved.parent / "moving-shapes").rename(saved)
     captured = capsys.readouterr()
     assert captured.out == f"{expected}\n" * 2
-    assert captured.err == f"mobile-videogpt: {video_chat.MINIATURE_NOTICE}\n"
+    assert captured.err == f"mobile-videogpt: {loading.MINIATURE_NOTICE}\n"
 
 
 def test_an_unknown_model_is_one_line(clip_file, capsys):

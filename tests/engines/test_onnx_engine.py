@@ -75,7 +75,7 @@ def test_answers_are_those_of_torch(chat, engine, videos):
     for video in videos:
         prefix = prefix_of(chat, engine, video)
         for question in QUESTIONS:
-            torch_prefix = chat._prefix(video, chat.engine.stopwatch())
+            torch_prefix = chat._videos.prefix(video, chat.engine.stopwatch())
             assert say(chat, engine, prefix, question) == say(
                 chat, chat.engine, torch_prefix, question
             )
@@ -86,7 +86,7 @@ def test_scores_are_those_of_torch(chat, engine, videos):
     token_ids = chat.processor.question_ids("Which way?")
     found = engine.score(prefix_of(chat, engine, videos[0]), token_ids, options)
     watch = chat.engine.stopwatch()
-    expected = chat.engine.score(chat._prefix(videos[0], watch), token_ids, options)
+    expected = chat.engine.score(chat._videos.prefix(videos[0], watch), token_ids, options)
     assert [len(row) for row in found] == [len(ids) for ids in options]
     for row, wanted in zip(found, expected, strict=True):
         assert row == pytest.approx(wanted, abs=1e-3)
@@ -175,7 +175,7 @@ def test_int4_and_int8_stay_close_to_torch(chat, int4_engine, videos):
     same = total = 0
     for video in videos:
         prefix = prefix_of(chat, int4_engine, video)
-        torch_prefix = chat._prefix(video, chat.engine.stopwatch())
+        torch_prefix = chat._videos.prefix(video, chat.engine.stopwatch())
         for question in QUESTIONS:
             token_ids = chat.processor.question_ids(question)
             answer = say(chat, chat.engine, torch_prefix, question)

@@ -6,12 +6,8 @@ depend on the question: `EncodedVideo` keeps it, the key-value cache of the pref
 
 from __future__ import annotations
 
-import logging
 import math
-import time
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,33 +24,29 @@ from mobile_videogpt.chat.conversation import Conversation
 from mobile_videogpt.chat.disk_cache import DEFAULT_CACHE_BYTES, DiskCache
 from mobile_videogpt.chat.encoded_video import EncodedVideo
 from mobile_videogpt.chat.live_window import slide, timed_frames
+from mobile_videogpt.chat.loading import (
+    MINIATURE,
+    load_for_chat,
+    random_model,
+    say_what_the_miniature_is,
+)
 from mobile_videogpt.chat.onnx_exports import find_export, open_export
+from mobile_videogpt.chat.open_videos import OpenVideos
 from mobile_videogpt.chat.prompt_embeds import embed_prompt
 from mobile_videogpt.chat.read_ahead import read_ahead
 from mobile_videogpt.chat.stored_video import StoredVideos
-from mobile_videogpt.chat.video_part import VideoPart
-from mobile_videogpt.chat.vision import IdentifiedClip, Vision
+from mobile_videogpt.chat.vision import Vision
 from mobile_videogpt.config import MobileVideoGPTConfig
 from mobile_videogpt.engines import check_engine_name
-from mobile_videogpt.engines.base import Engine, GenerationOptions, Prefix, Stopwatch
-from mobile_videogpt.engines.devices import pick_device, pick_dtype
-from mobile_videogpt.engines.int8 import quantize_module
+from mobile_videogpt.engines.base import Engine, GenerationOptions
+from mobile_videogpt.engines.devices import pick_device
 from mobile_videogpt.engines.torch_engine import TorchEngine
 from mobile_videogpt.processor.prompt import end_token_ids
-from mobile_videogpt.video.source import read_video
 
 if TYPE_CHECKING:
     from mobile_videogpt.engines.onnx_engine import OnnxEngine
     from mobile_videogpt.models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
     from mobile_videogpt.processor import MobileVideoGPTProcessor
-
-logger = logging.getLogger(__name__)
-
-MINIATURE = "moving-shapes"
-MINIATURE_NOTICE = (
-    "the built-in model `moving-shapes` is a miniature: it knows only synthetic MovingShapes clips "
-    "and says nothing useful about other videos"
-)
 
 History = Sequence[tuple[str, str]]
 
@@ -103,10 +95,10 @@ class VideoChat:
             processor, runner = open_export(export)
             self._set_up(None, processor, name, *options, cache, runner)
         else:
-            model, processor = _load_model(name, pick_device(device), dtype)
+            model, processor = load_for_chat(name, pick_device(device), dtype)
             self._set_up(model, processor, name, *options, cache)
         if name == MINIATURE:
-            _say_what_the_miniature_is()
+            say_what_the_miniature_is()
 
     @classmethod
     def from_model(
@@ -142,19 +134,7 @@ class VideoChat:
         Raises:
             ValueError: unknown preset, or a tokenizer that does not fit it.
         """
-        from mobile_videogpt.models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
-        from mobile_videogpt.processor import MobileVideoGPTProcessor
-
-        config = MobileVideoGPTConfig.preset(preset)
-        processor = MobileVideoGPTProcessor.from_config(config, _find_tokenizer(tokenizer, preset))
-        if len(processor.tokenizer) > config.text_config.vocab_size:
-            raise ValueError(
-                f"the tokenizer has {len(processor.tokenizer)} tokens, but preset {preset!r} has "
-                f"room for {config.text_config.vocab_size}; give the tokenizer that belongs to it"
-            )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = MobileVideoGPTForConditionalGeneration(config)
+        model, processor = random_model(preset, tokenizer, seed)
         name = f"{preset} with random weights (seed {seed})"
         return cls.from_model(model, processor, name, merge_tokens=merge_tokens)
 
@@ -178,10 +158,9 @@ class VideoChat:
         self.config: MobileVideoGPTConfig = source.config
         self._end_ids = end_token_ids(processor.tokenizer, source.generation_config)
         self.engine: Engine = engine or TorchEngine(cast(Any, model), self._end_ids)
-        self.max_open_videos = max_open_videos
-        self._open_videos: OrderedDict[str, EncodedVideo] = OrderedDict()
-        self._vision = Vision(self.engine, processor, self.config, merge_tokens)
-        self._stored = StoredVideos(cache, self.engine)
+        vision = Vision(self.engine, processor, self.config, merge_tokens)
+        stored = StoredVideos(cache, self.engine)
+        self._videos = OpenVideos(vision, stored, processor, max_open_videos)
 
     def open(
         self,
@@ -204,7 +183,7 @@ class VideoChat:
             VideoError: it cannot be read; the message says why.
         """
         part: dict[str, Any] = {"start": start, "end": end, "fps": fps}
-        return self._open(video, self.engine.stopwatch(), part)
+        return self._videos.open(video, self.engine.stopwatch(), part)
 
     def open_each(
         self,
@@ -227,22 +206,14 @@ class VideoChat:
             its timings passed beside other work.
         """
         part: dict[str, Any] = {"start": start, "end": end, "fps": fps}
-        for video, future in read_ahead(lambda v: self._read(v, part), videos, ahead):
+        for video, future in read_ahead(lambda v: self._videos.read(v, part), videos, ahead):
             watch = self.engine.stopwatch()
             try:
                 identified, seconds = future.result()
                 watch.seconds["decode"] += seconds
-                yield video, self._encode_clip(identified, watch)
+                yield video, self._videos.encode(identified, watch)
             except Exception as error:
                 yield video, error
-
-    def _read(self, video: Any, part: dict[str, Any]) -> tuple[IdentifiedClip, float]:
-        """Decode a video and hash its frames: what needs no engine; and the seconds it took."""
-        start = time.perf_counter()
-        if isinstance(video, VideoPart):
-            video, part = video.source, {n: getattr(video, n) for n in ("start", "end", "fps")}
-        clip = read_video(video, count=self.config.num_frames, **part)
-        return self._vision.identify(clip), time.perf_counter() - start
 
     def stream_window(
         self,
@@ -281,12 +252,11 @@ class VideoChat:
         name = Path(source).name if isinstance(source, (str, Path)) else "the stream"
         for clip in slide(frames, size, size // 2 if hop is None else hop, name):
             watch = self.engine.stopwatch()
-            yield self._encode_clip(self._vision.identify(clip), watch)
+            yield self._videos.encode(self._videos.identify(clip), watch)
 
     def forget(self) -> None:
         """Let go of all videos that are kept in memory; those in the caller's hands stay usable."""
-        self._open_videos.clear()
-        self._vision.frames.clear()
+        self._videos.forget()
 
     def ask(self, video: Any, question: str, **options: Any) -> Answer:
         """Answer a question about a video.
@@ -324,8 +294,8 @@ class VideoChat:
         options = GenerationOptions(**generation)
         question_ids = self._question_ids(question, history)
         watch = self.engine.stopwatch()
-        encoded = self._open(video, watch)
-        prefix = self._prefix(encoded, watch)
+        encoded = self._videos.open(video, watch)
+        prefix = self._videos.prefix(encoded, watch)
         token_ids = self.engine.generate(prefix, question_ids, options, watch)
 
         def build(ids: list[int], text: str) -> Answer:
@@ -357,8 +327,8 @@ class VideoChat:
             raise ValueError(f"options are {options!r}; give at least one, and none of them empty")
         question_ids = self._question_ids(question, history)
         watch = self.engine.stopwatch()
-        encoded = self._open(video, watch)
-        prefix = self._prefix(encoded, watch)
+        encoded = self._videos.open(video, watch)
+        prefix = self._videos.prefix(encoded, watch)
         answers = [[*self._encode(option), self._end_ids[0]] for option in options]
         with watch.measure("prefill"):
             logs = self.engine.score(prefix, question_ids, answers)
@@ -399,7 +369,7 @@ class VideoChat:
         if self.model is None:
             raise ValueError("the onnx engine does not hand out embeddings; use engine='torch'")
         question_ids = self._question_ids(question, history)
-        encoded = self._open(video, self.engine.stopwatch())
+        encoded = self._videos.open(video, self.engine.stopwatch())
         if encoded.places is not None:
             raise ValueError(
                 "merged tokens keep their positions, which embeddings alone do not carry; "
@@ -408,6 +378,15 @@ class VideoChat:
         prefix = self.processor.prefix_ids(num_visual_tokens=encoded.num_visual_tokens)
         embeds = embed_prompt(self.model, [*prefix, *question_ids], encoded.visual_embeds)
         return embeds, len(prefix)
+
+    @property
+    def max_open_videos(self) -> int:
+        """How many encoded videos are kept in memory."""
+        return self._videos.capacity
+
+    @max_open_videos.setter
+    def max_open_videos(self, count: int) -> None:
+        self._videos.capacity = count
 
     @property
     def dtype(self) -> str:
@@ -422,60 +401,6 @@ class VideoChat:
     def conversation(self, video: Any) -> Conversation:
         """A dialogue about one video that remembers what was said."""
         return Conversation(self, self.open(video))
-
-    def _open(
-        self, video: Any, watch: Stopwatch, part: dict[str, Any] | None = None
-    ) -> EncodedVideo:
-        """Open what is not open yet, measured by `watch`; `part` is for `read_video`."""
-        part = part or {}
-        if isinstance(video, EncodedVideo):
-            self._check_own(video, part)
-            return video
-        with watch.measure("decode"):
-            clip = read_video(video, count=self.config.num_frames, **part)
-            identified = self._vision.identify(clip)
-        return self._encode_clip(identified, watch)
-
-    def _encode_clip(self, video: IdentifiedClip, watch: Stopwatch) -> EncodedVideo:
-        """The encoded clip: still open, from the disk, or computed now."""
-        if video.key in self._open_videos:
-            self._open_videos.move_to_end(video.key)
-            return self._open_videos[video.key]
-        tokens = self._stored.tokens(video.key)
-        if tokens is None:
-            tokens = self._vision.encode(video, watch)
-            self._stored.keep_tokens(video.key, tokens)
-        encoded = EncodedVideo.from_clip(video.clip, tokens, video.key, watch.report())
-        encoded.weights = self.engine.fingerprint
-        self._open_videos[video.key] = encoded
-        while len(self._open_videos) > self.max_open_videos:
-            self._open_videos.popitem(last=False)
-        return encoded
-
-    def _check_own(self, video: EncodedVideo, part: dict[str, Any]) -> None:
-        if any(value is not None for value in part.values()):
-            raise ValueError("the video is open already; give start, end and fps with its path")
-        if video.weights != self.engine.fingerprint:
-            raise ValueError("the video was opened by another model; open it with this one")
-
-    def _prefix(self, video: EncodedVideo, watch: Stopwatch) -> Prefix:
-        """The language model's state after the visual tokens, computed for the first question."""
-        if video.prefix is None:
-            ids = self.processor.prefix_ids(num_visual_tokens=video.num_visual_tokens)
-            with watch.measure("prefill"):
-                video.prefix = self._stored.prefix(video.key, ids) or self._prefill(video, ids)
-        return video.prefix
-
-    def _prefill(self, video: EncodedVideo, token_ids: list[int]) -> Prefix:
-        """Let the language model read a video's prefix."""
-        options = {}
-        if video.places is not None:
-            # Tokens that were not merged stay where they would stand among all.
-            start = len(token_ids) - video.num_visual_tokens
-            options["positions"] = [*range(start), *(start + place for place in video.places)]
-        prefix = self.engine.prefill(token_ids, video.visual_embeds, **options)
-        self._stored.keep_prefix(video.key, prefix)
-        return prefix
 
     def _question_ids(self, question: str, history: History) -> list[int]:
         if not question.strip():
@@ -495,47 +420,3 @@ class VideoChat:
 
     def _decode(self, token_ids: list[int]) -> str:
         return self.processor.tokenizer.decode(token_ids, skip_special_tokens=True)
-
-
-def _load_model(
-    name: str, device: torch.device, dtype: str | torch.dtype
-) -> tuple[MobileVideoGPTForConditionalGeneration, MobileVideoGPTProcessor]:
-    """Load a model in the number format that `dtype` stands for; tensor by tensor where int8."""
-    from mobile_videogpt.checkpoints import load_config, load_model
-
-    number_format = pick_dtype(dtype, device)  # names a wrong one before anything is read
-    if dtype == "auto" and device.type == "cpu" and name != MINIATURE:
-        from mobile_videogpt.models.parameter_counts import count_parameters
-
-        parameters = count_parameters(load_config(name))["language_model"]
-        number_format = pick_dtype(dtype, device, parameters)
-    if number_format != torch.int8:
-        return load_model(name, device=device, dtype=number_format)
-    # Quantised from what is stored: float32 copies would double the peak of memory.
-    return load_model(name, device=device, dtype=None, prepare=quantize_module)
-
-
-@cache
-def _say_what_the_miniature_is() -> None:
-    """Once per process, however many chats are made."""
-    logger.warning(MINIATURE_NOTICE)
-
-
-def _find_tokenizer(tokenizer: Any, preset: str) -> Any:
-    """The tokenizer itself, or the one in a folder, or the one that belongs to the miniature."""
-    if tokenizer is None:
-        if preset != MINIATURE:
-            raise ValueError(
-                f"preset {preset!r} needs a tokenizer; give a folder that holds Qwen2.5's "
-                "(tokenizer.json, or vocab.json and merges.txt)"
-            )
-        from mobile_videogpt.synthetic.vocabulary import build_tokenizer
-
-        return build_tokenizer()
-    if not isinstance(tokenizer, (str, Path)):
-        return tokenizer
-    if not Path(tokenizer).is_dir():
-        raise ValueError(f"no such folder with a tokenizer: {tokenizer}")
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(str(tokenizer))

@@ -97,7 +97,7 @@ def describe_on_ray(
     """
     _import_ray(args.debug)
     if args.model == DEFAULT_MODEL:
-        from mobile_videogpt.chat.video_chat import MINIATURE_NOTICE
+        from mobile_videogpt.chat.loading import MINIATURE_NOTICE
 
         say(MINIATURE_NOTICE)  # the workers say it where nobody hears it
     # A worker reports what is wrong with a video; --debug's traceback would end it instead.
