@@ -37,6 +37,7 @@ EXTRAS = {
     "export": ("gguf",),
     "onnx": ("onnx", "onnxruntime"),
     "fast": ("numba",),
+    "lmms-eval": ("lmms-eval",),
     "serve": ("fastapi", "uvicorn"),
 }
 
