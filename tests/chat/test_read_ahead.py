@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from mobile_videogpt.chat import EncodedVideo, VideoChat, VideoPart, video_chat
+from mobile_videogpt.chat import EncodedVideo, VideoChat, VideoPart, open_videos
 from mobile_videogpt.chat.read_ahead import read_ahead
 from mobile_videogpt.synthetic import make_clip
 
@@ -81,13 +81,13 @@ def test_parts_of_videos_say_themselves_where_they_begin_and_end(chat, clip_file
 
 def test_decoding_happens_in_another_thread(chat, clip_file, monkeypatch):
     threads = []
-    original = video_chat.read_video
+    original = open_videos.read_video
 
     def read(*args, **kwargs):
         threads.append(threading.current_thread())
         return original(*args, **kwargs)
 
-    monkeypatch.setattr(video_chat, "read_video", read)
+    monkeypatch.setattr(open_videos, "read_video", read)
     list(chat.open_each([clip_file, clip_file]))
     assert len(threads) == 2
     assert threading.main_thread() not in threads
