@@ -127,6 +127,7 @@ class Task(ABC):
             and never draws one.
         mlvu_era: which of the harness's three MLVU parsers; other tasks ignore it.
         seed: of the letters drawn where the harness draws one.
+        prompt_variant: a model's name: the harness has a prompt of their own for a few.
     """
 
     name: str
@@ -149,16 +150,22 @@ class Task(ABC):
         scoring: Scoring = "lmms-eval",
         mlvu_era: MlvuEra | None = None,
         seed: int = 0,
+        prompt_variant: str = "default",
     ):
         self.name = name
         self.scoring = _one_of("scoring", scoring, SCORINGS)
         self.mlvu_era = None if mlvu_era is None else _one_of("MLVU era", mlvu_era, MLVU_ERAS)
         self.seed = seed
+        self.prompt_variant = prompt_variant
 
     @property
     def settings(self) -> dict[str, Any]:
         """What changes a score of this task, for the record of a run."""
-        return {"scoring": self.scoring, "seed": self.seed}
+        return {
+            "scoring": self.scoring,
+            "seed": self.seed,
+            "prompt_variant": self.prompt_variant,
+        }
 
     @abstractmethod
     def items(self, data_dir: str | Path) -> list[Item]:
