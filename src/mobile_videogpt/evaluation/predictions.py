@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,9 @@ class Prediction:
         random: the prediction was drawn, because nothing could be read.
         error: why there is no answer, in one sentence; the score is then 0.
         blind: the same without the video; None where that was not asked.
-        judge: what the judge said of an open answer.
+        judge: which model judged an open answer; None where none did.
+        verdict: what it said, as the task reads it.
+        judge_error: why there is no verdict although a judge was asked.
     """
 
     task: str
@@ -85,7 +87,9 @@ class Prediction:
     random: bool = False
     error: str | None = None
     blind: Blind | None = None
-    judge: dict[str, Any] | None = field(default=None)
+    judge: str | None = None
+    verdict: dict[str, Any] | None = None
+    judge_error: str | None = None
 
     def to_line(self) -> str:
         """One line of JSON."""
