@@ -8,6 +8,19 @@ from pathlib import Path
 from typing import Any
 
 
+def user_cache(name: str, variable: str) -> Path:
+    """A folder of this package in the user's cache, or where an environment variable points.
+
+    Args:
+        name: of the folder.
+        variable: the environment variable that names another one.
+    """
+    if given := os.environ.get(variable):
+        return Path(given).expanduser()
+    base = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "mobile-videogpt" / name
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that an interrupted or failed write leaves no half file behind."""
     if path.exists() and not path.is_file():

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from typing import Any
 
 from mobile_videogpt import __version__
 from mobile_videogpt.benchmark.settings import FOLLOW_UP, QUESTION
+from mobile_videogpt.files import user_cache
 
 SPECIAL_TOKENS = (
     *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>"),
@@ -33,10 +33,7 @@ _TEXTS = ("system", "user", "assistant", "You are a helpful assistant.", QUESTIO
 
 def cache_folder() -> Path:
     """Where made clips and checkpoints are kept between two commands: the user's cache."""
-    if given := os.environ.get("MOBILE_VIDEOGPT_BENCH_CACHE"):
-        return Path(given)
-    base = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "mobile-videogpt" / "bench"
+    return user_cache("bench", "MOBILE_VIDEOGPT_BENCH_CACHE")
 
 
 def random_checkpoint(preset: str, num_frames: int | None = None, seed: int = 0) -> Path:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import logging
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from mobile_videogpt.engines.devices import pick_device
 from mobile_videogpt.engines.onnx.manifest import FORMAT_VERSION, Manifest, is_export
+from mobile_videogpt.files import user_cache
 
 if TYPE_CHECKING:
     from mobile_videogpt.engines.onnx_engine import OnnxEngine
@@ -145,10 +145,7 @@ def kept_folder(source: str, dtype: str = "auto", offline: bool = False) -> Path
 
 def exports_folder() -> Path:
     """Where kept exports lie: `MOBILE_VIDEOGPT_ONNX`, or a folder in the user's cache."""
-    if given := os.environ.get(FOLDER_VARIABLE):
-        return Path(given).expanduser()
-    base = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "mobile-videogpt" / "onnx"
+    return user_cache("onnx", FOLDER_VARIABLE)
 
 
 def _formats(dtype: str) -> dict[str, str]:
