@@ -20,7 +20,7 @@ def script():
     return module
 
 
-def test_both_ways_leave_equally_many_tokens_and_the_video_tokens_alone(script, lively_chat):
+def test_all_ways_leave_equally_many_tokens_and_the_video_tokens_alone(script, lively_chat):
     video = lively_chat.open(make_clip(0).frames())
     config = lively_chat.config
     for (method, keep), reduce in script.reductions(lively_chat).items():
@@ -34,10 +34,19 @@ def test_both_ways_leave_equally_many_tokens_and_the_video_tokens_alone(script, 
 def test_dropped_frames_are_whole_and_evenly_spaced(script, lively_chat):
     video = lively_chat.open(make_clip(0).frames())
     per_frame = lively_chat.config.num_image_tokens // 16
-    places = script.frames_dropped(lively_chat, 0.25)(video).places
+    places = script.frames_dropped(lively_chat, 0.25, in_place=True)(video).places
     images = [place for place in places if place < lively_chat.config.num_image_tokens]
     assert sorted({place // per_frame for place in images}) == [0, 4, 8, 12]
     assert len(images) == 4 * per_frame
+
+
+def test_frames_dropped_as_usual_close_up_and_are_the_same_frames(script, lively_chat):
+    video = lively_chat.open(make_clip(0).frames())
+    kept, closed = (
+        script.frames_dropped(lively_chat, 0.25, in_place)(video) for in_place in (True, False)
+    )
+    assert (kept.visual_embeds == closed.visual_embeds).all()
+    assert closed.places == tuple(range(closed.num_visual_tokens))
 
 
 def test_differences_are_paired_and_their_error_is_over_clips(script):
