@@ -66,7 +66,7 @@ def made_up(
 def write_run(folder: Path, predictions: list[Prediction], **settings) -> Path:
     """A run folder with these predictions; returns it."""
     folder.mkdir(parents=True, exist_ok=True)
-    run = {"model": "made-up", "scoring": "lmms-eval", "answer_by": "generation", **ORIGIN}
+    run = {"model": "made-up", "scoring": "lmms-eval", **ORIGIN}
     (folder / "run.json").write_text(json.dumps({**run, **settings}), encoding="utf-8")
     for task in dict.fromkeys(p.task for p in predictions):
         writer = PredictionFolder(folder / task)

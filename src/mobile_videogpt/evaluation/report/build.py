@@ -11,6 +11,7 @@ from typing import Any
 
 from ..predictions import Prediction
 from ..task import TASK_NAMES, get_task
+from ..word_overlap import word_scores
 from .accuracy import describe_benchmark
 from .benchmarks import Benchmark, benchmarks_of
 from .remarks import remarks_on
@@ -40,8 +41,13 @@ def build_report(run: Run) -> dict[str, Any]:
         "unreadable": unreadable_videos(everything),
         "samples": [],
         "pictures": [],
-        "answers": {task: [_answer(r) for r in rows] for task, rows in run.results.items()},
+        "answers": build_answers(run),
     }
+
+
+def build_answers(run: Run) -> dict[str, list[list[Any]]]:
+    """Each question's ANSWER_COLUMNS, by task."""
+    return {task: [_answer(r) for r in rows] for task, rows in run.results.items()}
 
 
 def report_text(report: Mapping[str, Any]) -> str:
@@ -71,20 +77,22 @@ def _benchmark(benchmark: Benchmark, run: Run) -> dict[str, Any]:
     results = [result for task in benchmark.tasks for result in run.results[task]]
     return {
         **describe_benchmark(benchmark, results),
-        "remarks": remarks_on(benchmark, results, run.settings),
-        "harness": _harness_numbers(benchmark, results, run.settings),
+        "settings": run.task_settings(benchmark.tasks[0]),
+        "remarks": remarks_on(benchmark, results, run),
+        "harness": _harness_numbers(benchmark, results, run),
+        "words": word_scores(results),
     }
 
 
 def _harness_numbers(
-    benchmark: Benchmark, results: Sequence[Prediction], settings: Mapping[str, Any]
+    benchmark: Benchmark, results: Sequence[Prediction], run: Run
 ) -> dict[str, Any] | None:
     """The benchmark's own aggregate, in its own unit; None for a task without one."""
     if not set(benchmark.tasks) <= set(TASK_NAMES):
         return None
-    chosen = {k: settings[k] for k in ("scoring", "mlvu_era") if settings.get(k) is not None}
     try:
-        return get_task(benchmark.name, **chosen).aggregate([asdict(r) for r in results])
+        task = get_task(benchmark.name, **run.task_settings(benchmark.tasks[0]))
+        return task.aggregate([asdict(result) for result in results])
     except (ValueError, KeyError, ZeroDivisionError) as error:
         # The report of a part of the questions must not fail because the harness would.
         logger.warning("no aggregate of %s: %s", benchmark.title, error)
@@ -92,5 +100,4 @@ def _harness_numbers(
 
 
 def _answer(result: Prediction) -> list[Any]:
-    """See ANSWER_COLUMNS."""
     return [result.id, result.video, result.sub_task, result.score, blind_score(result)]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any
 
+from .. import published
+from .benchmarks import CLEVRER
 from .tables import (
     Table,
     accuracy_table,
@@ -58,16 +61,18 @@ def model_of(report: dict[str, Any]) -> str:
 def settings_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
     """How the answers were asked for and read: what a reader must know before any number."""
     run = report["run"]
+    limits = {task.get("limit") for task in run.get("tasks", {}).values()} - {None}
+    run = {**run, "limit": ", ".join(map(str, sorted(limits))) or None}
     named = (
         ("weights", "weights"),
-        ("answered by", "answer_by"),
-        ("scoring", "scoring"),
-        ("MLVU era", "mlvu_era"),
-        ("judge", "judge"),
-        ("limit", "limit"),
         ("engine", "engine"),
         ("numbers", "dtype"),
-        ("device", "device"),
+        ("image tokens kept", "merge_tokens"),
+        ("scoring", "scoring"),
+        ("answered by", "answer_by"),
+        ("MLVU era", "mlvu_era"),
+        ("seed", "seed"),
+        ("limit", "limit"),
     )
     return [(label, str(run[key])) for label, key in named if run.get(key) is not None]
 
@@ -108,12 +113,17 @@ def _benchmark_section(report: dict[str, Any], benchmark: dict[str, Any]) -> Sec
     kinds = sub_task_table(benchmark)
     if kinds is not None:
         tables.append(("By kind of question", kinds))
-    paper = mvbench_table(benchmark, f"this run: {model_of(report)}")
+    paper = mvbench_table(benchmark)
     if paper is not None:
         tables.append(("Beside the paper's Table 2, accuracy in percent", paper))
     return Section(
         benchmark["title"],
-        text=[headline(benchmark), *benchmark["remarks"], *_harness_line(benchmark)],
+        text=[
+            headline(benchmark),
+            *benchmark["remarks"],
+            *_other_measures(benchmark),
+            *_in_domain_line(benchmark),
+        ],
         tables=tables,
         pictures=[
             *_pictures(report, f"bars-{benchmark['name']}"),
@@ -123,12 +133,38 @@ def _benchmark_section(report: dict[str, Any], benchmark: dict[str, Any]) -> Sec
     )
 
 
-def _harness_line(benchmark: dict[str, Any]) -> list[str]:
-    """What lmms-eval would have printed, in its own unit."""
-    numbers = benchmark["harness"]
-    if not numbers or numbers.get("value") is None:
+def _other_measures(benchmark: dict[str, Any]) -> list[str]:
+    """The same answers by the benchmark's own aggregation, and by their words."""
+    numbers, words = benchmark["harness"], benchmark["words"]
+    found = []
+    if numbers and numbers.get("value") is not None:
+        unit = {"percent": " %", "fraction": ""}.get(numbers["unit"], f" {numbers['unit']}")
+        figure = f"{numbers['metric']}: {numbers['value']:.4g}{unit}"
+        found.append(f"The benchmark's own aggregate, {figure}.")
+    if words:
+        found.append(
+            f"Words compared without a judge: {words['exact_match']:.1f} % exact matches, "
+            f"{words['token_overlap']:.1f} % overlap."
+        )
+    return found
+
+
+def _in_domain_line(benchmark: dict[str, Any]) -> list[str]:
+    """How much of an MVBench average comes from videos like those of the training data."""
+    rows = {row["name"]: row for row in benchmark["sub_tasks"]}
+    if not set(CLEVRER) < rows.keys() or any(r["accuracy"] is None for r in rows.values()):
         return []
-    return [f"lmms-eval's own figure, {numbers['metric']}: {numbers['value']:.4g}."]
+    means = []
+    for names in (CLEVRER, tuple(rows.keys() - set(CLEVRER))):
+        ours = fmean(rows[name]["accuracy"] for name in names)
+        papers = [rows[name]["paper"].get(published.OURS[0]) for name in names]
+        if None in papers:
+            return []
+        means.append(f"{percent(ours)} % (paper's 0.5B model: {percent(fmean(papers))} %)")
+    return [
+        f"On the {len(CLEVRER)} kinds about CLEVRER, a data set in the paper's training mixture: "
+        f"{means[0]}; on the other {len(rows) - len(CLEVRER)}: {means[1]}."
+    ]
 
 
 def _pictures(report: dict[str, Any], stem: str) -> list[tuple[str, str]]:

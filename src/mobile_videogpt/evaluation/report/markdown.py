@@ -58,9 +58,9 @@ def _sample(sample: dict[str, Any]) -> Iterator[str]:
     kind = f"*{_plain(sample['kind'].replace('_', ' '))}* " if sample["kind"] else ""
     yield f"{kind}{_plain(sample['question'])}"
     yield ""
-    for letter, option in zip(ascii_uppercase, sample["options"], strict=False):
-        mark = " **(right)**" if letter == sample["letter"] else ""
-        yield f"- {letter}. {_plain(option)}{mark}"
+    for place, option in enumerate(sample["options"]):
+        mark = " **(right)**" if place == sample["right_option"] else ""
+        yield f"- {ascii_uppercase[place]}. {_plain(option)}{mark}"
     if not sample["options"]:
         yield f"- right: {_plain(str(sample['answer']))}"
     yield f"- answered: {_plain(sample['output']) or '(nothing)'}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from string import ascii_uppercase
 from typing import Any
 
 from .layout import (
@@ -33,12 +32,11 @@ def to_page(report: dict[str, Any], pictures: Mapping[str, bytes]) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["embedded"] = _embedder(pictures)
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
-    samples = [{**s, "place": _place(s)} for s in report["samples"]]
     return template.render(
         title=title_of(report),
         settings=[("model", model_of(report)), *settings_lines(report)],
         cards=[_card(benchmark) for benchmark in report["benchmarks"]],
-        sections=sections({**report, "samples": samples}),
+        sections=sections(report),
         how_to_read=HOW_TO_READ,
     )
 
@@ -53,11 +51,6 @@ def _card(benchmark: dict[str, Any]) -> dict[str, str]:
         "label": benchmark["title"],
         "below": f"{percent_interval(overall['interval'])}, {below}",
     }
-
-
-def _place(sample: dict[str, Any]) -> int:
-    """Which option is right; -1 for none."""
-    return ascii_uppercase.find(sample["letter"]) if sample["letter"] else -1
 
 
 def _embedder(pictures: Mapping[str, bytes]) -> Callable[[str], str]:

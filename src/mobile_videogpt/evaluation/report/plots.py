@@ -54,7 +54,7 @@ def draw_radar(title: str, labels: Sequence[str], series: Sequence[Series]) -> b
     """
     if len(labels) < LEAST_AXES:
         raise ValueError(f"a radar needs {LEAST_AXES} axes or more, not {len(labels)}")
-    figure = _figure((8.2, 6.6))
+    figure = _figure((7.4, 6.6))
     axes: Any = figure.subplots(subplot_kw={"projection": "polar"})
     axes.set_theta_offset(math.pi / 2)
     axes.set_theta_direction(-1)
@@ -64,15 +64,15 @@ def draw_radar(title: str, labels: Sequence[str], series: Sequence[Series]) -> b
         axes.plot([*angles, angles[0]], [*values, values[0]], label=name, **style)
     axes.fill(angles, [100 * (share or 0) for share in series[0][1]], color=OURS, alpha=0.12)
     axes.set_ylim(0, 100)
-    axes.set_yticks([25, 50, 75, 100], ["25", "50", "75", "100 %"], fontsize=8, color=FAINT)
+    axes.set_yticks([25, 50, 75, 100], ["25", "50", "75 %", ""], fontsize=8, color=FAINT)
     axes.set_rlabel_position(180 / len(labels))
     axes.grid(color=RULE)
     axes.spines["polar"].set_color(RULE)
     axes.set_xticks(angles, ["" for _ in labels])
     for angle, label in zip(angles, labels, strict=True):
         _label(axes, angle, label)
-    axes.set_title(title, fontsize=11, color=INK, pad=34)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.16, 1.08), frameon=False, fontsize=8)
+    axes.set_title(f"{title}: accuracy, %", fontsize=11, color=INK, pad=34)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     return _png(figure)
 
 
@@ -147,14 +147,13 @@ def _draw_baselines(axes: Axes, place: int, row: dict[str, Any], paper: float | 
     if row["chance"] is not None:
         x = 100 * row["chance"]
         axes.plot([x, x], [place - 0.38, place + 0.38], color=INK, linewidth=1.6, linestyle=":")
-    marks = ((row["majority"], "|", FAINT), (row["blind"], "o", BLIND), (paper, "D", PAPER))
+    marks = ((row["majority"], "s", FAINT), (row["blind"], "o", BLIND), (paper, "D", PAPER))
     for share, marker, color in marks:
         if share is not None:
-            size = 11 if marker == "|" else 5.5
             axes.plot(
                 *(100 * share, place),
                 marker=marker,
-                markersize=size,
+                markersize=5.5,
                 markeredgewidth=1.6,
                 color=color,
                 markerfacecolor="white",
@@ -182,7 +181,7 @@ def _legend(figure: Figure, axes: Axes) -> None:
     if ("None", ":") in drawn:
         handles.append(mark("chance", color=INK, linewidth=1.6, linestyle=":"))
     for marker, color, label in (
-        ("|", FAINT, "majority class"),
+        ("s", FAINT, "majority class"),
         ("o", BLIND, "blind: no video"),
         ("D", PAPER, f"{published.OURS[0]}, paper"),
     ):
@@ -229,5 +228,7 @@ def _figure(size: tuple[float, float]) -> Figure:
 def _png(figure: Figure) -> bytes:
     picture = io.BytesIO()
     # No date and no version inside: the same numbers give the same file.
-    figure.savefig(picture, format="png", dpi=_DPI, metadata={"Software": None})
+    figure.savefig(
+        picture, format="png", dpi=_DPI, bbox_inches="tight", metadata={"Software": None}
+    )
     return picture.getvalue()

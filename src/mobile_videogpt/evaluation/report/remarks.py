@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ..predictions import Prediction
 from .benchmarks import Benchmark
+from .results import Run
 
 _STRICT = (
     "Scored strictly: answers are read with care and none is drawn; the paper's numbers come from "
@@ -20,11 +20,11 @@ _ERA = (
 FEW_VIDEOS = 20
 
 
-def remarks_on(
-    benchmark: Benchmark, results: Sequence[Prediction], run: Mapping[str, Any]
-) -> list[str]:
+def remarks_on(benchmark: Benchmark, results: Sequence[Prediction], run: Run) -> list[str]:
     """Sentences about one benchmark of a run; empty when there is nothing to say."""
     asked = benchmark.questions
+    settings = run.task_settings(benchmark.tasks[0])
+    era = settings.get("mlvu_era")
     found = []
     if asked and len(results) < asked:
         found.append(f"{len(results):,} of {asked:,} questions: not the published number.")
@@ -33,13 +33,28 @@ def remarks_on(
         found.append(f"Without {', '.join(missing)}, which belong to the published number.")
     if benchmark.note:
         found.append(benchmark.note)
-    if run.get("scoring") == "strict" and benchmark.column:
+    if benchmark.column and settings.get("scoring") == "strict":
         found.append(_STRICT)
     if benchmark.column and any(r.answer_by == "likelihood" for r in results):
         found.append(_LIKELIHOOD)
-    if benchmark.name.startswith("mlvu") and run.get("mlvu_era"):
-        found.append(_ERA.format(era=run["mlvu_era"]))
-    return [*found, *_counts(results)]
+    if era:
+        found.append(_ERA.format(era=era))
+    return [*found, *_judge_remarks(benchmark, results), *_counts(results)]
+
+
+def _judge_remarks(benchmark: Benchmark, results: Sequence[Prediction]) -> list[str]:
+    """Who judged open answers, and how often nobody could."""
+    if not benchmark.column or any(r.options for r in results):
+        return []
+    judges = sorted({r.judge for r in results if r.judge})
+    if not judges:
+        return ["No judge was asked: words are compared, which no published number can stand by."]
+    found = [
+        f"Judged by {' and '.join(judges)}; the paper's answers were judged by GPT-3.5-Turbo, and "
+        "another judge shifts the number."
+    ]
+    failed = sum(r.score is None and r.error is None for r in results)
+    return [*found, f"{failed:,} answers have no verdict."] if failed else found
 
 
 def _counts(results: Sequence[Prediction]) -> list[str]:

@@ -10,8 +10,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from ..predictions import Prediction, read_predictions
-
-RUN_FILE = "run.json"
+from ..run_folder import RUN_FILE
 
 
 @dataclass(frozen=True)
@@ -21,6 +20,10 @@ class Run:
     folder: Path
     settings: Mapping[str, Any]
     results: Mapping[str, Sequence[Prediction]]
+
+    def task_settings(self, task: str) -> dict[str, Any]:
+        """What changes a score of this task, as `get_task` takes it."""
+        return dict(self.settings.get("tasks", {}).get(task, {}).get("settings", {}))
 
 
 def read_run(folder: Path) -> Run:
@@ -42,9 +45,10 @@ def read_run(folder: Path) -> Run:
     scoring = settings.get("scoring", "lmms-eval")
     results = {}
     for task in sorted(child.name for child in folder.iterdir() if child.is_dir()):
-        found = read_predictions(folder / task)
+        found = list(read_predictions(folder / task).values())
         if found:
-            results[task] = [_as_counted(p, scoring) for p in found.values()]
+            results[task] = _without_score(found) if _is_unjudged(found) else found
+            results[task] = [_as_counted(p, scoring) for p in results[task]]
     if not results:
         raise ValueError(f"nothing is answered in {folder} yet; run the command in {path} again")
     return Run(folder, settings, results)
@@ -62,10 +66,33 @@ def blind_score(prediction: Prediction) -> float | None:
 
 def answer_text(prediction: Prediction) -> str | None:
     """The right answer in words: the text of the right option, or the answer itself."""
-    if not prediction.options or prediction.answer is None:
+    if not prediction.options:
         return prediction.answer
-    place = ascii_uppercase.find(prediction.answer)
-    return prediction.options[place] if 0 <= place < len(prediction.options) else None
+    place = answer_place(prediction)
+    return None if place is None else prediction.options[place]
+
+
+def answer_place(prediction: Prediction) -> int | None:
+    """Which option is right, from 0; None for open questions, and where it is secret."""
+    place = letter_place(prediction.answer)
+    return place if place is not None and place < len(prediction.options) else None
+
+
+def letter_place(letter: Any) -> int | None:
+    """A is 0; None for anything that is not one capital letter."""
+    is_letter = isinstance(letter, str) and len(letter) == 1
+    return ascii_uppercase.index(letter) if is_letter and letter in ascii_uppercase else None
+
+
+def _is_unjudged(predictions: Sequence[Prediction]) -> bool:
+    """Whether no answer has a score: secret answers, or open ones that no judge has seen."""
+    answered = [p for p in predictions if p.error is None]
+    return bool(answered) and all(p.score is None for p in answered)
+
+
+def _without_score(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """Unreadable videos are wrong answers; where nothing else is scored they are no accuracy."""
+    return [replace(p, score=None) for p in predictions]
 
 
 def _as_counted(prediction: Prediction, scoring: str) -> Prediction:

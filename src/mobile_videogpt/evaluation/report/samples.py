@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import random
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..predictions import Prediction
-from .results import answer_text, is_right
+from .results import answer_place, answer_text, is_right, letter_place
 
 if TYPE_CHECKING:
     from mobile_videogpt.video.source import FrameSource
@@ -22,7 +24,8 @@ logger = logging.getLogger(__name__)
 OF_EACH = 4  # right ones, and wrong ones, of each benchmark
 MOST_FRAMES = 8
 _THUMBNAIL = 150  # pixels, the longer side
-_GAP, _CAPTION = 6, 18
+_GAP, _CAPTION = 6, 22
+_COLUMNS = 4
 _PAPER, _INK = (255, 255, 255), (102, 112, 133)
 
 
@@ -52,12 +55,19 @@ def describe_sample(result: Prediction) -> dict[str, Any]:
         "question": bare_question(result),
         "options": list(result.options),
         "answer": answer_text(result),
-        "letter": result.answer if result.options else None,
+        "right_option": answer_place(result),
+        "chosen_option": _chosen_place(result),
         "output": result.output,
-        "prediction": result.prediction,
         "video": result.video,
         "key_frame_times": list(result.kept_times),
     }
+
+
+def _chosen_place(result: Prediction) -> int | None:
+    """Which option the model settled on: a prediction is a letter, or counts from 0."""
+    said = result.prediction
+    place = said if isinstance(said, int) else letter_place(said)
+    return place if place is not None and 0 <= place < len(result.options) else None
 
 
 def bare_question(result: Prediction) -> str:
@@ -67,7 +77,7 @@ def bare_question(result: Prediction) -> str:
 
 
 def draw_key_frames(result: Prediction) -> bytes | None:
-    """The frames that the video encoder saw, in a row with their seconds, as JPEG.
+    """The frames that the video encoder saw, with their seconds, as JPEG.
 
     None where the video cannot be read any more, or the run did not note the frames.
     """
@@ -81,11 +91,23 @@ def draw_key_frames(result: Prediction) -> bytes | None:
     from mobile_videogpt.video.source import VideoError, open_source
 
     try:
-        frames = _frames_at(open_source(result.video, fps=result.fps), times)
+        opened = open_source(_source(result), fps=result.fps)
+        frames = _frames_at(opened, times)
     except (VideoError, OSError) as error:
         logger.warning("no picture of %s in the report: %s", result.video, error)
         return None
-    return _strip(frames, times)
+    has_clock = opened.fps is not None
+    return _strip(frames, [f"{t:.1f} s" if has_clock else f"frame {t:.0f}" for t in times])
+
+
+def _source(result: Prediction) -> Any:
+    """What the video is read from: its path, or the clip itself where it is made on demand."""
+    if not result.task.startswith("moving-shapes"):
+        return result.video
+    from ..tasks.moving_shapes import clip_ref
+
+    name = Path(result.video)
+    return clip_ref(int(name.stem.rsplit("-", 1)[-1]), is_file=name.suffix == ".mp4").source
 
 
 def _frames_at(source: FrameSource, times: Sequence[float]) -> list[np.ndarray]:
@@ -96,19 +118,22 @@ def _frames_at(source: FrameSource, times: Sequence[float]) -> list[np.ndarray]:
     return read_without_gaps(source, [int(np.abs(clock - t).argmin()) for t in times])
 
 
-def _strip(frames: Sequence[np.ndarray], times: Sequence[float]) -> bytes:
-    """Frames side by side, their times below."""
+def _strip(frames: Sequence[np.ndarray], captions: Sequence[str]) -> bytes:
+    """Frames in rows of four, a caption below each."""
     height, width = frames[0].shape[:2]
     scale = _THUMBNAIL / max(height, width)
     cell = max(1, round(width * scale)), max(1, round(height * scale))
-    size = len(frames) * (cell[0] + _GAP) - _GAP, cell[1] + _CAPTION
-    strip = Image.new("RGB", size, _PAPER)
+    columns = min(_COLUMNS, len(frames))
+    rows = math.ceil(len(frames) / columns)
+    pitch = cell[0] + _GAP, cell[1] + _CAPTION
+    strip = Image.new("RGB", (columns * pitch[0] - _GAP, rows * pitch[1]), _PAPER)
     draw = ImageDraw.Draw(strip)
-    font = ImageFont.load_default(12)
-    for place, (frame, seconds) in enumerate(zip(frames, times, strict=True)):
-        left = place * (cell[0] + _GAP)
-        strip.paste(Image.fromarray(frame).resize(cell, Image.Resampling.BICUBIC), (left, 0))
-        draw.text((left + cell[0] / 2, cell[1] + 2), f"{seconds:.1f} s", _INK, font, anchor="ma")
+    font = ImageFont.load_default(13)
+    for place, (frame, caption) in enumerate(zip(frames, captions, strict=True)):
+        left, top = place % columns * pitch[0], place // columns * pitch[1]
+        strip.paste(Image.fromarray(frame).resize(cell, Image.Resampling.BICUBIC), (left, top))
+        middle = left + cell[0] / 2, top + cell[1] + 2
+        draw.text(middle, caption, _INK, font, anchor="ma")
     picture = io.BytesIO()
     strip.save(picture, format="JPEG", quality=88)
     return picture.getvalue()

@@ -144,7 +144,7 @@ def _notes(rows: Sequence[dict[str, Any]]) -> str:
     return ""
 
 
-def mvbench_table(benchmark: dict[str, Any], model: str) -> Table | None:
+def mvbench_table(benchmark: dict[str, Any]) -> Table | None:
     """The paper's Table 2 beside this run; None for other benchmarks."""
     if not any(row["paper"] for row in benchmark["sub_tasks"]):
         return None
@@ -155,7 +155,7 @@ def mvbench_table(benchmark: dict[str, Any], model: str) -> Table | None:
         rows.append((name_of(row["name"]), percent(row["accuracy"]), *others))
     whole = (percent(share) for share in average.values())
     rows.append(("average", percent(benchmark["overall"]["accuracy"]), *whole))
-    return Table(("Sub-task", model, *average), rows, strong=(len(rows) - 1,))
+    return Table(("Sub-task", "This run", *average), rows, strong=(len(rows) - 1,))
 
 
 _SPEED_ROWS = (
