@@ -98,6 +98,10 @@ class MobileVideoGPTConfig(PreTrainedConfig):
     squared tokens, views the tokens of a chunk as one square grid and lets the projector pool that
     to ``video_token_grid`` squared (98 tokens); ``"paper"`` gives ``video_token_grid`` squared
     tokens per kept frame (392).
+
+    For the ablations of the paper's table 3: ``encoders`` leaves out one branch with its tokens;
+    ``frame_selection`` ``"uniform"`` and ``"random"`` look at nothing; ``video_passes`` lets an
+    encoder for 8 frames read 16, every second frame in each pass.
     """
 
     model_type = "mobile_videogpt"
@@ -115,8 +119,10 @@ class MobileVideoGPTConfig(PreTrainedConfig):
     num_frames: int = 16
     frames_per_chunk: int = 8
     frames_kept_per_chunk: int = 4
-    frame_selection: Literal["per_chunk", "global", "uniform"] = "per_chunk"
+    frame_selection: Literal["per_chunk", "global", "uniform", "random"] = "per_chunk"
     select_largest: bool = True
+    encoders: Literal["both", "image", "video"] = "both"
+    video_passes: int = 1  # pass p of P reads the kept frames p, p + P, p + 2 P and so on
 
     image_feature_layer: int = -2
     projector_type: Literal["etp", "mlp"] = "etp"
@@ -148,7 +154,8 @@ class MobileVideoGPTConfig(PreTrainedConfig):
 
     def _check_choices(self) -> None:
         choices = {
-            "frame_selection": ("per_chunk", "global", "uniform"),
+            "frame_selection": ("per_chunk", "global", "uniform", "random"),
+            "encoders": ("both", "image", "video"),
             "projector_type": ("etp", "mlp"),
             "video_token_layout": ("released", "paper"),
         }
@@ -168,10 +175,21 @@ class MobileVideoGPTConfig(PreTrainedConfig):
                 f"frames_kept_per_chunk {self.frames_kept_per_chunk} must lie between 1 and "
                 f"frames_per_chunk {self.frames_per_chunk}."
             )
-        if self.num_kept_frames > self.video_config.num_frames:
+        if self.video_passes < 1 or self.num_kept_frames % self.video_passes:
+            raise ValueError(
+                f"video_passes {self.video_passes} must divide the {self.num_kept_frames} kept "
+                "frames; change one of them."
+            )
+        if self.num_kept_frames // self.video_passes > self.video_config.num_frames:
             raise ValueError(
                 f"{self.num_kept_frames} kept frames do not fit the video encoder's num_frames "
-                f"{self.video_config.num_frames}; raise the latter or keep fewer frames."
+                f"{self.video_config.num_frames}; raise the latter, keep fewer frames or raise "
+                "video_passes."
+            )
+        if self.encoders == "video" and self.frame_selection not in ("uniform", "random"):
+            raise ValueError(
+                f"frame_selection {self.frame_selection!r} needs the image encoder's features, "
+                "which encoders 'video' leaves out; use 'uniform'."
             )
 
     def _check_grids(self) -> None:
@@ -204,11 +222,15 @@ class MobileVideoGPTConfig(PreTrainedConfig):
 
     @property
     def num_image_tokens(self) -> int:
+        if self.encoders == "video":
+            return 0
         grid = self.image_token_grid if self.projector_type == "etp" else self.image_grid
         return self.num_frames * grid**2
 
     @property
     def num_video_tokens(self) -> int:
+        if self.encoders == "image":
+            return 0
         groups = self.num_kept_frames if self.video_token_layout == "paper" else self.num_chunks
         if self.projector_type == "etp":
             return groups * self.video_token_grid**2

@@ -213,6 +213,47 @@ def test_selection_of_the_configuration(selection):
     assert kept.tolist() == [expected[selection]]
 
 
+@torch.no_grad()
+def test_random_selection_keeps_frames_of_every_chunk_and_draws_anew():
+    model = random_model(tiny_config(frame_selection="random"))
+    torch.manual_seed(3)
+    scores, kept = model.select(torch.zeros(64, 16, 16, 16))
+    assert scores.shape == (64, 16)
+    assert ((kept < 8).sum(-1) == 4).all()
+    assert (kept.diff(dim=-1) > 0).all()
+    assert len(kept.unique(dim=0)) > 32
+    share = torch.nn.functional.one_hot(kept, 16).float().mean((0, 1)) * 8
+    assert share.min() > 0.25 and share.max() < 0.75  # half of the videos keep a frame
+
+
+@pytest.mark.parametrize("encoders", ["image", "video"])
+@torch.no_grad()
+def test_one_encoder_alone_gives_its_own_tokens_only(encoders):
+    both = random_model(tiny_config(frame_selection="uniform"))
+    alone = random_model(tiny_config(frame_selection="uniform", encoders=encoders))
+    alone.load_state_dict(both.state_dict())
+    left_out = alone.video_encoder if encoders == "image" else alone.image_encoder
+    left_out.register_forward_hook(lambda *_: pytest.fail(f"{encoders} alone runs the other"))
+    videos = pixels(2)
+    expected = both.encode_video(**videos).visual_embeds
+    images = both.config.num_image_tokens
+    expected = expected[:, :images] if encoders == "image" else expected[:, images:]
+    assert alone.config.num_visual_tokens == expected.shape[1]
+    torch.testing.assert_close(alone.encode_video(**videos).visual_embeds, expected)
+
+
+@torch.no_grad()
+def test_every_pass_of_the_video_encoder_sees_every_second_frame():
+    model = random_model(
+        tiny_config(frames_kept_per_chunk=8, video_passes=2, video_token_layout="paper")
+    )
+    frames = pixels(2)["video_pixel_values"]
+    features = model.encode_video_frames(frames)
+    for first in (0, 1):
+        seen = model.video_encoder(frames[:, first::2]).last_hidden_state[:, 1:]
+        torch.testing.assert_close(features[:, first::2].flatten(1, 2), seen)
+
+
 @pytest.mark.parametrize("layout", ["released", "paper"])
 @pytest.mark.parametrize("projector", ["etp", "mlp"])
 @torch.no_grad()
@@ -275,6 +316,9 @@ def test_presets_are_fresh_and_survive_a_round_trip(tmp_path):
         ({"frames_kept_per_chunk": 9}, "frames_kept_per_chunk 9"),
         ({"frames_kept_per_chunk": 8}, "16 kept frames do not fit"),
         ({"frames_kept_per_chunk": 3}, "square number of tokens"),
+        ({"encoders": "none"}, "encoders is 'none'"),
+        ({"encoders": "video"}, "frame_selection 'per_chunk' needs the image encoder"),
+        ({"video_passes": 3}, "video_passes 3 must divide the 8 kept frames"),
     ],
 )
 def test_configurations_that_cannot_work_are_refused(options, message):

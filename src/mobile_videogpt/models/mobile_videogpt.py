@@ -100,8 +100,11 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, VideoGenerationMix
             image_pixel_values: (B, T, 3, H, W), normalised for the image encoder.
 
         Returns:
-            (B, T, N, D), hidden state ``config.image_feature_layer`` without the class token.
+            (B, T, N, D), hidden state ``config.image_feature_layer`` without the class token; N is
+            0 where the configuration leaves this encoder out.
         """
+        if self.config.encoders == "video":
+            return _no_features(image_pixel_values, self.config.image_config.hidden_size)
         encoder = self.image_encoder
         pixels = image_pixel_values.flatten(0, 1)  # (B * T, 3, H, W)
         pixels = pixels.to(encoder.embeddings.patch_embedding.weight.dtype)
@@ -122,7 +125,8 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, VideoGenerationMix
 
         Returns:
             Scores (B, T) in float32 and ascending frame indices (B, K). ``"uniform"`` selection
-            scores nothing: its scores are zero.
+            scores nothing: its scores are zero. Those of ``"random"`` are drawn from torch's
+            generator, anew for every video.
         """
         config = self.config
         batch, frames = image_features.shape[:2]
@@ -137,8 +141,13 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, VideoGenerationMix
         if config.frame_selection == "global":
             scores = score_frames(image_features)
             return scores, select_frames(scores, num_kept, largest)
-        chunks = image_features.unflatten(1, (num_chunks, config.frames_per_chunk))
-        scores = score_frames(chunks)  # (B, S, F)
+        if config.frame_selection == "random":
+            scores = torch.rand(batch, num_chunks, config.frames_per_chunk).to(
+                image_features.device
+            )
+        else:
+            chunks = image_features.unflatten(1, (num_chunks, config.frames_per_chunk))
+            scores = score_frames(chunks)  # (B, S, F)
         kept = select_frames(scores, kept_per_chunk, largest)  # (B, S, K), within the chunk
         first_frames = torch.arange(num_chunks, device=kept.device) * config.frames_per_chunk
         return scores.flatten(1), (kept + first_frames[:, None]).flatten(1)
@@ -150,11 +159,18 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, VideoGenerationMix
             video_pixel_values: (B, K, 3, H, W), normalised for the video encoder.
 
         Returns:
-            (B, K, N, D) without the class token.
+            (B, K, N, D) without the class token; N is 0 where the configuration leaves this
+            encoder out.
         """
+        if self.config.encoders == "image":
+            return _no_features(video_pixel_values, self.config.video_config.hidden_size)
+        # A still is a clip of one frame: there is nothing to share out among passes.
+        passes = min(self.config.video_passes, video_pixel_values.shape[1])
+        pixels = video_pixel_values.unflatten(1, (-1, passes)).transpose(1, 2).flatten(0, 1)
         with torch.set_grad_enabled(trains(self.video_encoder)):
-            hidden = self.video_encoder(video_pixel_values).last_hidden_state  # (B, 1 + K * N, D)
-        return hidden[:, 1:].unflatten(1, (video_pixel_values.shape[1], -1))
+            hidden = self.video_encoder(pixels).last_hidden_state  # (B * P, 1 + K / P * N, D)
+        features = hidden[:, 1:].unflatten(1, (pixels.shape[1], -1))
+        return features.unflatten(0, (-1, passes)).transpose(1, 2).flatten(1, 2)  # (B, K, N, D)
 
     def project_features(self, image_features: Tensor, video_features: Tensor) -> Tensor:
         """Turn both encoders' features into one sequence of visual tokens (equations 1, 2 and 5).
@@ -165,17 +181,25 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, VideoGenerationMix
 
         Returns:
             (B, V, E): the image tokens frame by frame, then the video tokens, in
-            ``config.video_token_layout``.
+            ``config.video_token_layout``; those of one encoder only where ``config.encoders`` names
+            one.
         """
+        if self.config.encoders == "video":
+            return self._project_video(video_features)
         images = self._project(self.image_projector, image_features)  # (B, T * n, E)
+        if self.config.encoders == "image":
+            return images
+        return torch.cat((images, self._project_video(video_features)), dim=1)
+
+    def _project_video(self, video_features: Tensor) -> Tensor:
+        """(B, K, N, D_video) -> (B, video tokens, E)."""
         if self.config.video_token_layout == "released":
             # Pooled per frame, then all tokens of a chunk are viewed as one square grid and pooled
             # again.
             pooled = pool_grid(video_features, self.config.video_pool_grid)  # (B, K, n, D)
             kept = self.config.frames_kept_per_chunk
             video_features = pooled.unflatten(1, (-1, kept)).flatten(2, 3)  # (B, S, K * n, D)
-        videos = self._project(self.video_projector, video_features)
-        return torch.cat((images, videos), dim=1)
+        return self._project(self.video_projector, video_features)
 
     @staticmethod
     def _project(projector: nn.Module, features: Tensor) -> Tensor:
@@ -396,10 +420,11 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, VideoGenerationMix
 
     def _idle_projectors(self, has_videos: bool, still_branch: str) -> list[nn.Module]:
         """Return the projectors that a batch leaves out."""
-        if has_videos:  # a video takes both
-            return []
         projectors = {"image": self.image_projector, "video": self.video_projector}
-        return [module for branch, module in projectors.items() if branch != still_branch]
+        used = {still_branch}
+        if has_videos:
+            used |= {"image", "video"} if self.config.encoders == "both" else {self.config.encoders}
+        return [module for branch, module in projectors.items() if branch not in used]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -410,6 +435,11 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, VideoGenerationMix
         elif isinstance(module, nn.Conv2d):  # the positional encoder starts as a small correction
             init.normal_(module.weight, std=self.config.initializer_range)
             init.zeros_(module.bias)
+
+
+def _no_features(pixel_values: Tensor, width: int) -> Tensor:
+    """(B, T, 3, H, W) -> (B, T, 0, D): what an encoder that is left out says of each frame."""
+    return pixel_values.new_zeros(*pixel_values.shape[:2], 0, width)
 
 
 def _is_continuing(input_ids: Tensor, past_key_values: Cache | None) -> bool:

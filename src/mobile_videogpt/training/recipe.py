@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
+
+if TYPE_CHECKING:
+    from ..config import MobileVideoGPTConfig
 
 
 class RecipeError(ValueError):
@@ -49,6 +52,16 @@ class Recipe:
     train_clips: int
     validation_clips: int
     lanes: tuple[tuple[tuple[Stage, ...], ...], ...]
+    model: dict[str, Any] = field(default_factory=dict)  # fields of the preset to set differently
+    start: Path | None = None  # the run whose stage 0 and clips are used instead of own ones
+    features: Path | None = None  # where the encoders' features lie, else below `output`
+    images: Path | None = None  # the features whose image half is used instead of an own one
+
+    def config(self) -> MobileVideoGPTConfig:
+        """The model's configuration."""
+        from ..config import MobileVideoGPTConfig
+
+        return MobileVideoGPTConfig.preset(self.preset, **self.model)
 
     def stage(self, name: str) -> Stage:
         """The stage of that name; raises `RecipeError` if there is none."""
@@ -99,12 +112,13 @@ def _group(folder: Path, entry: Any) -> tuple[tuple[Stage, ...], ...]:
     """A name is one lane of one stage; a list holds lanes, each a name or a list of names."""
     lanes = entry if isinstance(entry, list) else [entry]
     return tuple(
-        tuple(_stage(folder / name) for name in (lane if isinstance(lane, list) else [lane]))
+        tuple(load_stage(folder / name) for name in (lane if isinstance(lane, list) else [lane]))
         for lane in lanes
     )
 
 
-def _stage(path: Path) -> Stage:
+def load_stage(path: Path) -> Stage:
+    """Read one stage; raises `RecipeError` naming the file and the field."""
     raw = read_yaml(path)
     known = {f.name for f in fields(Stage)}
     unknown = sorted(set(raw) - known)

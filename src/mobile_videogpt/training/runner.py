@@ -17,7 +17,6 @@ from pathlib import Path
 
 import torch
 
-from ..config import MobileVideoGPTConfig
 from .curves import draw_curves
 from .files import write_json
 from .media.recipe import MediaRecipe, MediaStage, is_media_recipe, load_media_recipe
@@ -49,13 +48,13 @@ def run(config_path: str | Path, only: str | None = None) -> Path:
     recipe = load_recipe(config_path)
     note_start(recipe.output, recipe.path)
     if only:
-        _run_stage(recipe, recipe.stage(only))
+        run_stage(recipe, recipe.stage(only))
         return recipe.output
     _render(recipe)
     for group in recipe.lanes:
         if len(group) == 1:
             for stage in group[0]:
-                _run_stage(recipe, stage)
+                run_stage(recipe, stage)
         else:
             _run_lanes(recipe, group)
     draw_curves(recipe.output, [stage.name for stage in recipe.stages()])
@@ -63,7 +62,7 @@ def run(config_path: str | Path, only: str | None = None) -> Path:
 
 
 def _render(recipe: Recipe) -> None:
-    config = MobileVideoGPTConfig.preset(recipe.preset)
+    config = recipe.config()
     workers = os.cpu_count() or 1
     for split in ("train", "validation"):
         cache = pretrain.clip_cache(recipe, config, split)
@@ -85,7 +84,11 @@ def run_media(recipe: MediaRecipe, only: str | None = None) -> Path:
     return recipe.output if only else finish(recipe)
 
 
-def _run_stage(recipe: Recipe, stage: Stage) -> None:
+def run_stage(recipe: Recipe, stage: Stage) -> None:
+    """Train one stage of the miniature, unless it is done.
+
+    Raises `RecipeError` for an unknown kind or a missed gate.
+    """
     if stage.kind not in _KINDS:
         known = ", ".join(_KINDS)
         raise RecipeError(

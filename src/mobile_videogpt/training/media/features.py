@@ -40,6 +40,8 @@ _CONFIG = (
     "frames_per_chunk",
     "frames_kept_per_chunk",
     "select_largest",
+    "encoders",
+    "video_passes",
 )
 MediaId = tuple[str, str, float | None, float | None, str]
 

@@ -23,15 +23,20 @@ BLOCK, BATCH = 500, 25
 
 
 class FeatureStore:
-    """float16 image (clips, T, N, D), video (clips, K, N, D) features and int8 kept (clips, K)."""
+    """float16 image (clips, T, N, D), video (clips, K, N, D) features and int8 kept (clips, K).
 
-    def __init__(self, folder: Path, cache: ClipCache) -> None:
-        self.folder, self.cache = folder, cache
+    `images` is the folder of another store of the same clips, whose image features are used: what
+    is kept, and what the video encoder makes of it, may still differ.
+    """
+
+    def __init__(self, folder: Path, cache: ClipCache, images: Path | None = None) -> None:
+        self.folder, self.cache, self.images = folder, cache, images
         self._arrays: dict[str, np.ndarray] = {}
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._arrays:
-            self._arrays[name] = np.load(self.folder / f"{name}.npy", mmap_mode="r")
+            folder = self.images if name == "image" and self.images else self.folder
+            self._arrays[name] = np.load(folder / f"{name}.npy", mmap_mode="r")
         return self._arrays[name]
 
     def _shapes(self) -> dict[str, tuple[tuple[int, ...], str]]:
@@ -39,8 +44,9 @@ class FeatureStore:
         image, video = config.image_config, config.video_config
         image_tokens = (image.image_size // image.patch_size) ** 2
         kept = config.num_kept_frames
+        own = (clips, config.num_frames, image_tokens, image.hidden_size)
         return {
-            "image": ((clips, config.num_frames, image_tokens, image.hidden_size), "float16"),
+            **({} if self.images else {"image": (own, "float16")}),
             "video": ((clips, kept, video.grid_size**2, video.hidden_size), "float16"),
             "kept": ((clips, kept), "int8"),
         }
@@ -88,11 +94,13 @@ def _encode_block(store: FeatureStore, branch: str, weights: Path, begin: int) -
     cache = store.cache
     if weights not in _MODELS:
         _MODELS[weights] = _load(cache.config, weights)
-    names = {"image": ("image", "kept"), "video": ("video",)}[branch]
-    arrays = {name: np.load(store.folder / f"{name}.npy", mmap_mode="r+") for name in names}
+    torch.manual_seed(begin)  # random selection draws the same frames again
+    arrays: dict[str, np.ndarray] = {}
     for start in range(begin, min(begin + BLOCK, cache.num_clips), BATCH):
         clips = slice(start, min(start + BATCH, begin + BLOCK, cache.num_clips))
         for name, value in PASSES[branch](_MODELS[weights], store, clips).items():
+            if name not in arrays:
+                arrays[name] = np.load(store.folder / f"{name}.npy", mmap_mode="r+")
             arrays[name][clips] = value
 
 
@@ -108,6 +116,9 @@ def encode_images(
 ) -> dict[str, np.ndarray]:
     """The image encoder on a slice of the clips, and the frames that selection keeps."""
     config = store.cache.config
+    if store.images:
+        features = torch.from_numpy(store["image"][clips].astype(np.float32))
+        return {"kept": model.select(features)[1].numpy()}
     images = normalise(store.cache["image"][clips], config.image_mean, config.image_std)
     features = model.encode_images(images)
     _, kept = model.select(features)

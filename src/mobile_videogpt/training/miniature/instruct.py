@@ -20,7 +20,6 @@ from torch import nn
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from ...config import MobileVideoGPTConfig
 from ...models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
 from ...synthetic.vocabulary import build_tokenizer
 from ...synthetic.world import make_clip
@@ -43,6 +42,7 @@ PARTS = {
     "image_projector": "stage1-image-projector",
     "video_projector": "stage2-video-projector",
 }
+STAGE_0 = ("image_encoder", "video_encoder", "language")
 LORA_TARGETS = r".*language_model\.model\.layers\.\d+\.(self_attn|mlp)\.\w+_proj"
 
 
@@ -101,9 +101,10 @@ class FeatureCollator:
 
 def assemble(recipe: Recipe) -> MobileVideoGPTForConditionalGeneration:
     """The model from the parts trained so far; parts of later stages keep their fresh weights."""
-    model = MobileVideoGPTForConditionalGeneration(MobileVideoGPTConfig.preset(recipe.preset))
+    model = MobileVideoGPTForConditionalGeneration(recipe.config())
     for part, stage in PARTS.items():
-        folder = recipe.output / stage
+        folder = (recipe.start if part in STAGE_0 else None) or recipe.output
+        folder /= stage
         if (folder / "model.safetensors").exists():
             module = model.language_model.model if part == "language" else getattr(model, part)
             load_part(module, folder)
@@ -115,7 +116,9 @@ def feature_store(recipe: Recipe, split: str) -> FeatureStore:
     """The stored features of a split, encoded now if they are not there yet."""
     model = assemble(recipe).eval()
     cache = clip_cache(recipe, model.config, split)
-    store = FeatureStore(recipe.output / "features" / split, cache)
+    folder = recipe.features or recipe.output / "features"
+    images = recipe.images and recipe.images / split
+    store = FeatureStore(folder / split, cache, images)
     for progress in store.encode(model, os.cpu_count() or 1):
         logger.info("features of %s, %s", split, progress)
     return store
@@ -144,7 +147,7 @@ def _run_projector(
     projector: nn.Module = getattr(model, part).requires_grad_(True)
     _train(recipe, stage, folder, model, data)
     save_part(projector, folder)
-    return measure(model, _unseen(recipe, data, hide, families), data.packer)
+    return _measure_unseen(recipe, model, data, hide, families)
 
 
 def run_instruct(recipe: Recipe, stage: Stage, folder: Path) -> Measures:
@@ -172,7 +175,7 @@ def run_instruct(recipe: Recipe, stage: Stage, folder: Path) -> Measures:
     save_part(merged.language_model.model, folder, "language_model")
     save_part(merged.image_projector, folder, "image_projector")
     save_part(merged.video_projector, folder, "video_projector")
-    return measure(merged, _unseen(recipe, data, (0.0, 0.0), ()), data.packer)
+    return _measure_unseen(recipe, merged, data, (0.0, 0.0), ())
 
 
 def _prepare(
@@ -209,6 +212,19 @@ def _train(
     train_stage(
         stage, model, data, FeatureCollator(data.packer.pad_id), folder, recipe.seed, groups
     )
+
+
+def _measure_unseen(
+    recipe: Recipe,
+    model: MobileVideoGPTForConditionalGeneration,
+    data: FeatureQuestions,
+    hide: tuple[float, float],
+    families: tuple[str, ...],
+) -> Measures:
+    """`measure` on the validation clips; nothing where the recipe has none."""
+    if not recipe.validation_clips:
+        return {}
+    return measure(model, _unseen(recipe, data, hide, families), data.packer)
 
 
 def _unseen(

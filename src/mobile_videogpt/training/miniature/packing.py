@@ -44,6 +44,14 @@ class QuestionPacker:
             self._cache[text] = self._encode(text)
         return self._cache[text]
 
+    def asked(self, text: str) -> list[int]:
+        """Token ids of a user's turn, up to where the answer begins."""
+        return self._piece(f"{text}<|im_end|>\n<|im_start|>assistant\n")
+
+    def reply(self, text: str) -> list[int]:
+        """Token ids of an answer with its end."""
+        return self._piece(f"{text}<|im_end|>")
+
     def segment(self, question: Question, has_options: bool) -> tuple[list[int], list[int]]:
         """Token ids of one question after the prefix, and labels that cover its answers only."""
         turns = [*question.history]
@@ -53,8 +61,8 @@ class QuestionPacker:
         labels: list[int] = []
         for number, (asked, answer) in enumerate(turns):
             opening = "\n<|im_start|>user\n" if number else ""
-            ask = self._piece(f"{opening}{asked}<|im_end|>\n<|im_start|>assistant\n")
-            reply = self._piece(f"{answer}<|im_end|>")
+            ask = self.asked(f"{opening}{asked}")
+            reply = self.reply(answer)
             ids += ask + reply
             labels += [IGNORED] * len(ask) + reply
         return ids, labels

@@ -32,20 +32,20 @@ Measures = dict[str, float]
 
 
 def clip_cache(recipe: Recipe, config: MobileVideoGPTConfig, split: str) -> ClipCache:
-    """The rendered clips of a split, under the recipe's output folder."""
+    """The rendered clips of a split, below the recipe's output or the run that it starts from."""
     count = recipe.train_clips if split == "train" else recipe.validation_clips
-    return ClipCache(recipe.output / "clips" / split, config, count, split)
+    return ClipCache((recipe.start or recipe.output) / "clips" / split, config, count, split)
 
 
 def run_dense_image(recipe: Recipe, stage: Stage, folder: Path) -> Measures:
     """Pretrain the image encoder on dense patch labels."""
-    config = MobileVideoGPTConfig.preset(recipe.preset)
+    config = recipe.config()
     return _run_dense(recipe, stage, folder, config, ImagePretraining(config), ImageCollator)
 
 
 def run_dense_video(recipe: Recipe, stage: Stage, folder: Path) -> Measures:
     """Pretrain the video encoder on dense patch labels."""
-    config = MobileVideoGPTConfig.preset(recipe.preset)
+    config = recipe.config()
     model = VideoPretraining(config, stage.attribute_weights)
     return _run_dense(recipe, stage, folder, config, model, VideoCollator)
 
@@ -70,7 +70,7 @@ def _run_dense(
 
 def run_scene_language(recipe: Recipe, stage: Stage, folder: Path) -> Measures:
     """Pretrain the language model on scene tokens."""
-    config = MobileVideoGPTConfig.preset(recipe.preset)
+    config = recipe.config()
     tokenizer = build_tokenizer()
     packer = QuestionPacker(tokenizer, config.num_visual_tokens)
     model = SceneLanguageModel(config, tokenizer.convert_tokens_to_ids, stage.forget)
