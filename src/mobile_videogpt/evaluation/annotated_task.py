@@ -25,11 +25,13 @@ class Layout:
 
     Attributes:
         name: what a message calls it.
+        wanted: the file or files, for a message that they are missing.
         patterns: globs below the benchmark's folder; the files of the first that has any are read.
         read: turns those files into rows in the Hugging Face form.
     """
 
     name: str
+    wanted: str
     patterns: Sequence[str]
     read: Callable[[list[Path]], list[Row]]
 
@@ -88,7 +90,7 @@ class AnnotatedTask(Task):
         return [], None
 
     def _missing_files(self, folders: DataFolders) -> str:
-        wanted = " or ".join(f"{layout.patterns[-1]} ({layout.name})" for layout in self.layouts)
+        wanted = " or ".join(f"{layout.wanted} ({layout.name})" for layout in self.layouts)
         where = " or ".join(str(root) for root in folders.roots)
         return f"no annotation of {self.title} in {where}: looked for {wanted}"
 

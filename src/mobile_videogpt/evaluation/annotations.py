@@ -9,6 +9,7 @@ import csv
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ class DataFolders:
                 f"there is no folder {self.data_dir}; name the one that holds the benchmarks"
             )
 
-    @property
+    @cached_property
     def roots(self) -> list[Path]:
         """The folders that exist, each once."""
         named = [self.data_dir / name for name in self.names]

@@ -101,6 +101,9 @@ def _sub_task(fields: Mapping[str, Any]) -> str | None:
 
 
 def _is_empty(fields: Mapping[str, Any], prediction: Any) -> bool:
-    """Whether the model wrote nothing; a record without the output has only its prediction."""
+    """Whether the model wrote nothing, having seen the video.
+
+    A record without the output has only its prediction.
+    """
     said = fields.get("output", prediction)
-    return isinstance(said, str) and not said.strip()
+    return isinstance(said, str) and not said.strip() and fields.get("error") is None

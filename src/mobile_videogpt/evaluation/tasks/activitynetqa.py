@@ -53,11 +53,11 @@ class ActivityNetQA(AnnotatedTask, JudgedTask):
     @property
     def layouts(self) -> Sequence[Layout]:
         """Rows of the hub, or questions and answers in two files."""
-        original = ("raw/test_q.json", "dataset/test_q.json", "test_q.json")
+        original = ("test_q.json", "dataset/test_q.json", "raw/test_q.json")
         hub = hub_patterns("ActivityNetQA", "", "test")
         return (
-            Layout("Hugging Face", hub, read_rows),
-            Layout("original", original, _read_pairs),
+            Layout("Hugging Face", "test-*.parquet", hub, read_rows),
+            Layout("original", original[0], original, _read_pairs),
         )
 
     def missing_parts(self, files: Sequence[Path]) -> list[str]:

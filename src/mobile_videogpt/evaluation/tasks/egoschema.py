@@ -9,7 +9,7 @@ as a stretch of the Ego4D video that it was cut from.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -48,9 +48,11 @@ class EgoSchema(MultipleChoiceTask):
     @property
     def layouts(self) -> Sequence[Layout]:
         """Rows of the hub, or the repository's questions."""
+        hub = hub_patterns("egoschema", self.hub_config, "test")
+        original = ("questions.json", "raw/questions.json")
         return (
-            Layout("Hugging Face", hub_patterns("egoschema", self.hub_config, "test"), read_rows),
-            Layout("original", ("raw/questions.json", "questions.json"), self.read_original),
+            Layout("Hugging Face", f"{self.hub_config}/test-*.parquet", hub, read_rows),
+            Layout("original", original[0], original, self.read_original),
         )
 
     def read_original(self, files: list[Path]) -> list[Row]:
@@ -187,17 +189,17 @@ def _find_video(uid: str, folders: DataFolders) -> VideoRef:
     return source if source is not None and source.exists else VideoRef(path)
 
 
-@cache
-def _stretches(path: Path) -> dict[str, dict[str, Any]]:
+@lru_cache(maxsize=1)
+def _stretches(folders: DataFolders) -> dict[str, dict[str, Any]]:
     """Question id -> video_uid, starting_sec, ending_sec: read once for 5,031 questions."""
-    stretches: dict[str, dict[str, Any]] = read_json(path)
+    files = folders.files(("uid_to_ego4d.json", "raw/uid_to_ego4d.json"))
+    stretches: dict[str, dict[str, Any]] = read_json(files[0]) if files else {}
     return stretches
 
 
 def _source_video(uid: str, folders: DataFolders) -> VideoRef | None:
     """The stretch of an Ego4D video that a clip was cut from, by uid_to_ego4d.json."""
-    files = folders.files(("uid_to_ego4d.json", "raw/uid_to_ego4d.json"))
-    cut = _stretches(files[0]).get(uid) if files else None
+    cut = _stretches(folders).get(uid)
     if not cut:
         return None
     path = folders.place([f"{folder}/{cut['video_uid']}.mp4" for folder in _EGO4D_FOLDERS])

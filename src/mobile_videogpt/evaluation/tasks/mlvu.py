@@ -95,9 +95,10 @@ class MlvuDev(MultipleChoiceTask):
     def layouts(self) -> Sequence[Layout]:
         """Rows of the hub, or one file for each kind."""
         hub = (*hub_patterns(self.hub_name, "", "test"), f"hf_{self.fixture}.json")
+        original = [f"{folder}/[1-7]_*.json" for folder in ("json", "data", "raw_json")]
         return (
-            Layout("Hugging Face", hub, read_rows),
-            Layout("original", ("raw_json/*.json", "data/[1-7]_*.json", "json/[1-7]_*.json"), read),
+            Layout("Hugging Face", "test-*.parquet", hub, read_rows),
+            Layout("original", "json/1_plotQA.json to 7_topic_reasoning.json", original, read),
         )
 
     def missing_parts(self, files: Sequence[Path]) -> list[str]:

@@ -47,8 +47,8 @@ class MlvuGeneration(AnnotatedTask, JudgedTask):
     @property
     def layouts(self) -> Sequence[Layout]:
         """The original file; there are no rows on the hub."""
-        places = [f"{folder}/{self.file}.json" for folder in ("raw_json", "data", "json")]
-        return (Layout("original", places, self._read),)
+        places = [f"{folder}/{self.file}.json" for folder in ("json", "data", "raw_json")]
+        return (Layout("original", places[0], places, self._read),)
 
     def item(self, row: Row, number: int, folders: DataFolders) -> Item:
         """See `AnnotatedTask`."""

@@ -78,8 +78,10 @@ class MVBench(MultipleChoiceTask):
         name = self.sub_task
         cut = (*hub_patterns("MVBench", name, "train"), f"hf_video_revision/{name}.json")
         return (
-            Layout("revision video", (*cut, f"video/{name}.json"), read_rows),
-            Layout("original", (f"{name}.json", f"json/{name}.json"), read_rows),
+            Layout("revision video", f"video/{name}.json", (*cut, f"video/{name}.json"), read_rows),
+            Layout(
+                "original", f"json/{name}.json", (f"json/{name}.json", f"{name}.json"), read_rows
+            ),
         )
 
     def item(self, row: Row, number: int, folders: DataFolders) -> Item:

@@ -7,7 +7,7 @@ question; `original_accuracies` computes them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..scored import Scored, as_scored
 from ..task import AnnotationError, Item, Parsed, Row, VideoRef
 
 _OPTIONS = tuple(f"a{i}" for i in range(len(LETTERS)))
+_FOLDERS = ("", "dataset/nextqa/", "raw/")  # of the annotation, below the benchmark's
 _INTEGERS = ("video", "frame_count", "width", "height", "answer", "qid")
 
 # Type in the annotation -> name that the repository's script prints.
@@ -52,10 +53,11 @@ class NextQA(MultipleChoiceTask):
     @property
     def layouts(self) -> Sequence[Layout]:
         """Rows of the hub, or the repository's CSV, which has the same columns."""
-        original = ("raw/test.csv", "dataset/nextqa/test.csv", "test.csv")
+        original = [f"{folder}test.csv" for folder in _FOLDERS]
+        hub = hub_patterns("NExTQA", "MC", "test")
         return (
-            Layout("Hugging Face", hub_patterns("NExTQA", "MC", "test"), read_rows),
-            Layout("original", original, _read_csv),
+            Layout("Hugging Face", "MC/test-*.parquet", hub, read_rows),
+            Layout("original", original[0], original, _read_csv),
         )
 
     def item(self, row: Row, number: int, folders: DataFolders) -> Item:
@@ -146,7 +148,7 @@ def _integer(text: str, name: str, path: Path) -> int:
 
 def _find_video(name: str, folders: DataFolders) -> VideoRef:
     """Flat as the harness has it, or in the folders of the original videos."""
-    stems = [name, *_mapped(name, folders)]
+    stems = dict.fromkeys([name, _video_map(folders).get(name, name)])
     if name.endswith("mp4"):
         return VideoRef(folders.place([f"NExTVideo/{name}"]))
     return VideoRef(
@@ -154,20 +156,9 @@ def _find_video(name: str, folders: DataFolders) -> VideoRef:
     )
 
 
-def _mapped(name: str, folders: DataFolders) -> list[str]:
-    files = folders.files(
-        (
-            "map_vid_vidorID.json",
-            "raw/map_vid_vidorID.json",
-            "dataset/nextqa/map_vid_vidorID.json",
-        )
-    )
-    mapped = _video_map(files[0]).get(name) if files else None
-    return [mapped] if mapped else []
-
-
-@cache
-def _video_map(path: Path) -> dict[str, str]:
+@lru_cache(maxsize=1)
+def _video_map(folders: DataFolders) -> dict[str, str]:
     """Video -> "folder/video": read once for 1,000 videos."""
-    videos: dict[str, str] = read_json(path)
+    files = folders.files([f"{folder}map_vid_vidorID.json" for folder in _FOLDERS])
+    videos: dict[str, str] = read_json(files[0]) if files else {}
     return videos

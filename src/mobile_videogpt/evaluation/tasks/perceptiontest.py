@@ -39,11 +39,11 @@ class PerceptionTest(MultipleChoiceTask):
     @property
     def layouts(self) -> Sequence[Layout]:
         """Rows of the hub, or the annotation by video; the full one has the questions too."""
-        original = ("raw/mc_question_valid.json", "all_valid.json", "mc_question_valid.json")
+        original = ("mc_question_valid.json", "raw/mc_question_valid.json", "all_valid.json")
         hub = hub_patterns("PerceptionTest_Val", "mc_question_val", "validation")
         return (
-            Layout("Hugging Face", hub, read_rows),
-            Layout("original", original, _read_by_video),
+            Layout("Hugging Face", "mc_question_val/validation-*.parquet", hub, read_rows),
+            Layout("original", original[0], original, _read_by_video),
         )
 
     def item(self, row: Row, number: int, folders: DataFolders) -> Item:
