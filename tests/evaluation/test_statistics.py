@@ -78,6 +78,11 @@ def test_wilson_counts_videos_not_questions():
     assert interval(Tally([1.0] * 40, [0, 1, 2, 3] * 10)) == wilson(1.0, 4)
 
 
+def test_one_video_says_next_to_nothing():
+    found = interval(Tally([1.0, 0.0, 1.0], ["a"] * 3))
+    assert found.method == "wilson" and found.high - found.low > 0.5
+
+
 def test_intervals_are_the_same_in_every_run():
     tally = Tally(coin(np.random.default_rng(0), 0.5, 80), range(80))
     assert interval(tally) == interval(tally)

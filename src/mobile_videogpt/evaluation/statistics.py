@@ -18,6 +18,7 @@ import numpy as np
 
 LEVEL = 0.95
 RESAMPLES = 2000
+_NO_SPREAD = 1e-9  # sums in another order differ in the last digit
 PAIRED_RESAMPLES = 10_000  # p values are multiples of one over this
 
 
@@ -25,8 +26,8 @@ PAIRED_RESAMPLES = 10_000  # p values are multiples of one over this
 class Interval:
     """Where the score of other questions of the same kind would lie, with probability `level`.
 
-    `method` is "bootstrap", or "wilson" where all answers were right, or all wrong: there every
-    draw gives the same share, and an interval without width would be a lie.
+    `method` is "bootstrap", or "wilson" where every draw gives the same share (all answers right,
+    all wrong, or one video only): an interval without width would be a lie.
     """
 
     low: float
@@ -109,18 +110,13 @@ class Tally:
         found = np.where(is_there, means, 0.0).sum(axis=1)
         return found / np.maximum(is_there.sum(axis=1), 1)
 
-    @property
-    def is_constant(self) -> bool:
-        """Whether every question scored the same, 0 or 1: then every draw does too."""
-        total = self.totals.sum()
-        return bool(total == 0 or total == self.counts.sum())
-
 
 def interval(tally: Tally, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
-    """Percentile bootstrap over videos."""
-    if tally.is_constant:
+    """Percentile bootstrap over videos; see `Interval` for where that says nothing."""
+    drawn = _draw([tally], resamples, seed)[:, 0]
+    if np.ptp(drawn) < _NO_SPREAD:
         return wilson(tally.mean(), int((tally.counts.sum(axis=1) > 0).sum()))
-    return _percentiles(_draw([tally], resamples, seed)[:, 0])
+    return _percentiles(drawn)
 
 
 def wilson(share: float, count: int) -> Interval:

@@ -140,7 +140,7 @@ def _accuracy_cells(row: dict[str, Any]) -> Cells:
 def _notes(rows: Sequence[dict[str, Any]]) -> str:
     intervals = [row["interval"] for row in rows if row["interval"]]
     if any(interval["method"] == "wilson" for interval in intervals):
-        return "ʷ all answers right or all wrong: Wilson's interval in place of the bootstrap."
+        return "ʷ all answers alike, or of one video: Wilson's interval in place of the bootstrap."
     return ""
 
 
