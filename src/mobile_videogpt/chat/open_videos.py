@@ -76,6 +76,8 @@ class OpenVideos:
         return self._identify(video, part), time.perf_counter() - start
 
     def _identify(self, video: Any, part: dict[str, Any]) -> IdentifiedClip:
+        if isinstance(video, VideoClip):
+            return self.identify(video)
         return self.identify(read_video(video, count=self.vision.config.num_frames, **part))
 
     def identify(self, clip: VideoClip) -> IdentifiedClip:

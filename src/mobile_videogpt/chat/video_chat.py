@@ -38,7 +38,7 @@ from mobile_videogpt.chat.stored_video import StoredVideos
 from mobile_videogpt.chat.vision import Vision
 from mobile_videogpt.config import MobileVideoGPTConfig
 from mobile_videogpt.engines import check_engine_name
-from mobile_videogpt.engines.base import Engine, GenerationOptions
+from mobile_videogpt.engines.base import Engine, GenerationOptions, Prefix
 from mobile_videogpt.engines.devices import pick_device
 from mobile_videogpt.engines.torch_engine import TorchEngine
 from mobile_videogpt.processor.prompt import end_token_ids
@@ -173,8 +173,8 @@ class VideoChat:
         """Decode and encode a video once; ask about the result as often as you like.
 
         Args:
-            video: a path, a folder of frames, an array (T, H, W, 3), a list of images, or an open
-                file; an `EncodedVideo` is returned as it is.
+            video: a path, a folder of frames, an array (T, H, W, 3), a list of images, an open
+                file, or a `VideoClip` decoded elsewhere; an `EncodedVideo` is returned as it is.
             start: look from this second on.
             end: look up to this second.
             fps: frames per second of a source without a clock (folder, array, list).
@@ -253,6 +253,10 @@ class VideoChat:
         for clip in slide(frames, size, size // 2 if hop is None else hop, name):
             watch = self.engine.stopwatch()
             yield self._videos.encode(self._videos.identify(clip), watch)
+
+    def prefix(self, video: EncodedVideo) -> Prefix:
+        """The language model's state after a video, computed once; what engines continue."""
+        return self._videos.prefix(video, self.engine.stopwatch())
 
     def forget(self) -> None:
         """Let go of all videos that are kept in memory; those in the caller's hands stay usable."""

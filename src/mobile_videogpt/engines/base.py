@@ -66,6 +66,16 @@ class Stopwatch:
         return {**self.seconds, "total": time.perf_counter() - self._start}
 
 
+class TokenGuide(Protocol):
+    """Keeps an answer to a form; made for one answer, because it follows what is said."""
+
+    def restrict(self, logits: torch.Tensor) -> None:
+        """Set the logits, (1, V), of what cannot come next to minus infinity, in place."""
+
+    def accept(self, token_id: int) -> None:
+        """Note what came next."""
+
+
 @dataclass(frozen=True)
 class GenerationOptions:
     """How an answer is generated; the defaults are greedy decoding."""
@@ -84,6 +94,8 @@ class GenerationOptions:
     """Above 1 makes tokens less likely that were said already; None: as the checkpoint says."""
     seed: int | None = None
     """Makes sampling repeatable."""
+    guide: TokenGuide | None = None
+    """Keeps the answer to a form, such as JSON of a schema."""
 
     def __post_init__(self) -> None:
         checks = {

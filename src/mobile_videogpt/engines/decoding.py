@@ -81,7 +81,12 @@ class TokenChooser:
         """
         logits = logits.float()
         self._penalise(logits)
+        guide = self._options.guide
+        if guide is not None:
+            guide.restrict(logits)
         token = self._draw(logits) if self._options.do_sample else _likeliest(logits)
+        if guide is not None:
+            guide.accept(token)
         self._seen[token] = None
         return token
 

@@ -185,6 +185,16 @@ class TorchEngine:
             watch,
         )
 
+    @property
+    def runs_by_hand(self) -> bool:
+        """Whether the language model is run by `qwen2.Qwen2Runner`."""
+        return self._runner is not None
+
+    def read_question(self, prefix: Prefix, token_ids: Sequence[int]) -> tuple[Cache, torch.Tensor]:
+        """A cache of its own after prefix + `token_ids`, and the logits of what follows, (1, V)."""
+        cache = fork_cache(prefix.state, len(token_ids))
+        return cache, self._step(token_ids, cache, prefix.gap)
+
     @torch.inference_mode()
     def score(
         self, prefix: Prefix, token_ids: Sequence[int], continuations: Sequence[Sequence[int]]
