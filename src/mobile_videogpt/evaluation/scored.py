@@ -81,7 +81,8 @@ def _prediction(task: Task, fields: dict[str, Any]) -> tuple[Any, bool]:
     for name in _PREDICTIONS:
         if name in fields:
             return fields[name], bool(fields.get("random"))
-    if isinstance(fields.get("output"), str):
+    has_score = any(name in fields for name in (*_SCORES, task.metric))
+    if isinstance(fields.get("output"), str) and not has_score:
         parsed = task.read(fields, fields["output"])
         return parsed.value, parsed.is_random
     return None, False

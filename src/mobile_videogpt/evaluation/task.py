@@ -297,6 +297,7 @@ _HOMES: dict[str, str] = {
     "moving-shapes": "tasks.moving_shapes:MovingShapes",
     "moving-shapes-open": "tasks.moving_shapes:MovingShapes",
     "moving-shapes-extras": "tasks.moving_shapes:MovingShapes",
+    "moving-shapes-test": "tasks.moving_shapes_test:MovingShapesTest",
 }
 
 TASK_NAMES: tuple[str, ...] = tuple(_HOMES)
