@@ -164,7 +164,7 @@ def test_an_unreadable_video_is_listed_and_counts_as_wrong_everywhere(tmp_path):
     assert report["unreadable"] == [
         {"video": "gone.mp4", "questions": 5, "error": "gone.mp4 does not exist"}
     ]
-    assert any("unreadable" in remark for remark in found["remarks"])
+    assert any("5 questions got no answer" in remark for remark in found["remarks"])
 
 
 def test_open_answers_without_a_judge_have_no_accuracy_but_words(tmp_path):

@@ -90,7 +90,7 @@ def sections(report: dict[str, Any]) -> list[Section]:
         found.append(Section("Speed", tables=[("", speed)]))
     unreadable = unreadable_table(report)
     if unreadable is not None:
-        found.append(Section("Videos that could not be read", tables=[("", unreadable)]))
+        found.append(Section("Questions without an answer", tables=[("", unreadable)]))
     found.append(Section("How this was measured", tables=[("", _origin_table(report))]))
     return found
 

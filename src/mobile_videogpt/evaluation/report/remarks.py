@@ -66,7 +66,7 @@ def _counts(results: Sequence[Prediction]) -> list[str]:
     videos = len({r.video for r in results})
     found = []
     if unreadable:
-        found.append(f"{unreadable:,} questions about unreadable videos count as wrong.")
+        found.append(f"{unreadable:,} questions got no answer (see below) and count as wrong.")
     if drawn:
         found.append(f"{drawn:,} answers could not be read and were drawn, as the harness does.")
     if empty:

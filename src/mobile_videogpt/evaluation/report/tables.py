@@ -188,7 +188,7 @@ def _speed_cells(value: float | dict[str, float] | None) -> Cells:
 
 
 def unreadable_table(report: dict[str, Any], most: int = 50) -> Table | None:
-    """Videos that could not be read, each once; None for none."""
+    """Videos whose questions got no answer, each once; None for none."""
     found = report["unreadable"]
     if not found:
         return None
