@@ -84,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
         (500, "boom"),
         (200, "Total result: 2 correct, 1 wrong, 0 missing, 0 invalid, accuracy: 0.6667"),
     )
-    bodies: list = []  # noqa: RUF012
+    bodies: list = []
 
     def do_POST(self):
         self.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
