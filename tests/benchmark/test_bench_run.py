@@ -104,8 +104,24 @@ def test_without_our_own_model_there_is_no_report():
 @pytest.mark.parametrize(("is_installed", "device", "engine"), [
     (True, "auto", "onnx"), (True, "cuda", "torch"), (False, "cpu", "torch"),
 ])  # fmt: skip
-def test_the_table_of_aims_is_about_onnx_where_it_is_installed(
+def test_the_fastest_engine_is_onnx_where_it_is_installed(
     monkeypatch, is_installed, device, engine
 ):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: is_installed or None)
-    assert bench_run._engine_of_rows(device) == engine
+    assert bench_run._fastest_engine(device) == engine
+
+
+def test_new_random_weights_run_on_the_fastest_engine_that_can_be_had(monkeypatch):
+    monkeypatch.setattr(bench_run, "_fastest_engine", lambda device: "onnx")
+    said = []
+    chosen = bench_run._choose_engine(SETTINGS, said.append)
+    assert chosen.engine == "torch"
+    assert any("engine onnx: not measured: nothing to export with" in line for line in said)
+    monkeypatch.setattr(Pretender, "prepare", lambda self: None)
+    assert bench_run._choose_engine(SETTINGS, said.append).engine == "onnx"
+
+
+def test_only_new_weights_without_a_wish_are_exported_unasked():
+    assert bench_run._has_no_export_yet(SETTINGS)
+    assert not bench_run._has_no_export_yet(replace(SETTINGS, dtype="int8"))
+    assert not bench_run._has_no_export_yet(replace(SETTINGS, is_random=False))

@@ -27,6 +27,9 @@ def measure_curve(
         `curve`, one point per number of frames, and `growth`: the exponents p of vision ~ frames^p
         and of prefill ~ tokens^p, by least squares on logarithms. The rest is as `run_benchmark`'s.
     """
+    if settings.engine == "auto":
+        # How cost grows does not depend on it, and an export of every size would fill the disk.
+        settings = replace(settings, engine="torch")
     curve = []
     report: dict[str, Any] = {}
     for number in sorted(set(frames)):

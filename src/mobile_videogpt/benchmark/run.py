@@ -57,8 +57,8 @@ def run_benchmark(
     """
     settings = _with_clips(settings, say)
     settings = replace(settings, window=settings.window or with_rows)
-    if with_rows and settings.engine == "auto":
-        settings = replace(settings, engine=_engine_of_rows(settings.device))
+    if settings.engine == "auto" and (with_rows or _has_no_export_yet(settings)):
+        settings = _choose_engine(settings, say)
     ceiling = _prepare(settings, say, "ceiling")["ceiling"]
     variants = _variants(settings) if with_rows else {}
     impossible = _prepare_variants(settings, variants, say)
@@ -87,8 +87,24 @@ def _with_clips(settings: Settings, say: Callable[[str], None]) -> Settings:
     return replace(settings, clip=clips["224p"], clips=tuple(clips.values()))
 
 
-def _engine_of_rows(device: str) -> str:
-    """The engine that the table of aims is about, whatever happens to be exported already."""
+def _has_no_export_yet(settings: Settings) -> bool:
+    """Random weights are new: nobody could have exported them, which is what "auto" goes by."""
+    return settings.is_random and settings.dtype == "auto"
+
+
+def _choose_engine(settings: Settings, say: Callable[[str], None]) -> Settings:
+    """The fastest engine that can be had; what stands in the way of ONNX is said."""
+    chosen = replace(settings, engine=_fastest_engine(settings.device))
+    try:
+        _prepare(chosen, say)
+    except (ValueError, OSError) as error:
+        say(f"engine {chosen.engine}: not measured: {error}")
+        return replace(settings, engine="torch")
+    return chosen
+
+
+def _fastest_engine(device: str) -> str:
+    """The fastest engine that is installed, whatever happens to be exported already."""
     has_onnx = all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime"))
     return "onnx" if has_onnx and device in ("auto", "cpu") else "torch"
 
@@ -101,7 +117,7 @@ def _variants(settings: Settings) -> dict[str, Settings]:
         found[MERGED] = replace(plain, merge_tokens=MERGED_KEEP)
     if settings.engine == "onnx":
         found[TORCH] = replace(plain, engine="torch", dtype="auto")
-    elif _engine_of_rows(settings.device) == "onnx":
+    elif _fastest_engine(settings.device) == "onnx":
         found[ONNX] = replace(plain, engine="onnx", dtype="auto")
     return found
 
