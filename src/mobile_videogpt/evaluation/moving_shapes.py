@@ -1,30 +1,42 @@
-"""The MovingShapes benchmark: unseen clips, exact answers, beside three baselines.
+"""The built-in model's report on MovingShapes: accuracies per family beside three baselines.
 
 Each question is asked twice: open (the greedy answer must equal the true one) and as multiple
 choice (the letter whose option is the likeliest answer to the question shown with its lettered
 options; the model is not asked to write the letter). The blind baseline asks the same questions
-about a black clip.
+about a black clip. The questions are those of tasks/moving_shapes.py.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
+from ..chat import VideoChat
+from ..synthetic.questions import FAMILIES, Question
+from .asking import AnswerBy
+from .predictions import Prediction
+from .runner import answer_items
+from .task import TASK_GROUPS, Scoring, get_task
+from .tasks.moving_shapes import DEFAULT_QUESTIONS, EXTRAS, draw_questions
+from .watching import Nobody, Watcher
 
-from ..chat import EncodedVideo, VideoChat
-from ..synthetic.dataset import FRAMES, SIDE, clip_number, clip_questions, write_clip
-from ..synthetic.questions import FAMILIES, LETTERS, Question
-from ..synthetic.world import make_clip
+TASKS = TASK_GROUPS["moving-shapes"]
 
-DEFAULT_QUESTIONS = 2400
-QUESTIONS_FROM_FILES = 200  # the first ones go through real mp4 files, the rest through arrays
-EXTRAS = ("dialogue", "description")  # asked and reported, but outside the means
+_LIKELIEST = "letter of the likeliest option"
+
+# What a question was answered with, by task and id.
+Predictions = Mapping[str, Mapping[str, Prediction]]
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How the questions are put; as published unless said otherwise."""
+
+    answer_by: AnswerBy | None = None
+    is_blind: bool = True
+    scoring: Scoring = "lmms-eval"
 
 
 @dataclass
@@ -42,6 +54,8 @@ def evaluate(
     model: str = "moving-shapes",
     seed: int = 0,
     limit: int | None = None,
+    asking: Asking | None = None,
+    watcher: Watcher | None = None,
     **loading: Any,
 ) -> dict[str, Any]:
     """Run the benchmark on the unseen clips of `seed`; `limit` is the number of questions.
@@ -50,52 +64,59 @@ def evaluate(
     are 0 to 1, the two accuracies are means over the families.
     """
     chat = VideoChat(model, **loading)
-    results = list(run_questions(chat, seed, limit or DEFAULT_QUESTIONS))
-    merged = loading.get("merge_tokens")
-    setting = {} if merged is None else {"merge_tokens": merged}
-    return {"model": model, "seed": seed, **setting, **report(results)}
+    results = run_questions(chat, seed, limit or DEFAULT_QUESTIONS, asking, watcher)
+    by = (asking or Asking()).answer_by
+    return with_settings(report(results, by), model, seed, loading.get("merge_tokens"))
 
 
-def run_questions(chat: VideoChat, seed: int, limit: int) -> Iterator[Result]:
-    """Ask `limit` questions, clip by clip."""
-    black = chat.open(np.zeros((FRAMES, SIDE, SIDE, 3), dtype=np.uint8))
-    asked = 0
-    index = 0
-    with tempfile.TemporaryDirectory() as folder:
-        while asked < limit:
-            clip = make_clip(clip_number(seed, index), "test")
-            is_file = asked < QUESTIONS_FROM_FILES
-            if is_file:
-                path = Path(folder) / "clip.mp4"
-                write_clip(clip, path)
-                video = chat.open(path)
-            else:
-                video = chat.open(clip.frames(FRAMES, SIDE))
-            for question in clip_questions(clip)[: max(limit - asked, 0)]:
-                yield ask(chat, video, black, question, is_file)
-                asked += question.family not in EXTRAS
-            index += 1
+def with_settings(
+    report: dict[str, Any], model: str, seed: int, merge_tokens: float | None = None
+) -> dict[str, Any]:
+    """A report, and what it was made with."""
+    merged = {} if merge_tokens is None else {"merge_tokens": merge_tokens}
+    return {"model": model, "seed": seed, **merged, **report}
 
 
-def ask(
-    chat: VideoChat, video: EncodedVideo, black: EncodedVideo, question: Question, is_file: bool
-) -> Result:
-    """Put one question in all its forms."""
-    answer = chat.ask(video, question.open_text, history=question.history, max_new_tokens=64)
-    letters = [
-        _choose(chat, shown, question) if question.options else None for shown in (video, black)
-    ]
-    return Result(question, str(answer).strip(), letters[0], letters[1], is_file)
+def run_questions(
+    chat: VideoChat,
+    seed: int,
+    limit: int,
+    asking: Asking | None = None,
+    watcher: Watcher | None = None,
+) -> list[Result]:
+    """Ask `limit` questions in all their forms; `watcher` hears of each answer as it comes."""
+    asking, watcher = asking or Asking(), watcher or Nobody()
+    predictions: dict[str, dict[str, Prediction]] = {}
+    for name in TASKS:
+        task = get_task(name, seed=seed, scoring=asking.scoring)
+        items = task.first_items("", limit)
+        watcher.begin(task, len(items), [])
+        found = predictions[name] = {}
+        for prediction in answer_items(
+            chat, task, items, answer_by=asking.answer_by, is_blind=asking.is_blind
+        ):
+            found[prediction.id] = prediction
+            watcher.advance(prediction)
+    return results_of(seed, limit, predictions)
 
 
-def _choose(chat: VideoChat, video: EncodedVideo, question: Question) -> str:
-    scores = chat.choose(video, question.text, question.options, history=question.history)
-    best = max(range(len(question.options)), key=lambda i: scores[i].sum)
-    return LETTERS[best]
+def results_of(seed: int, limit: int, predictions: Predictions) -> list[Result]:
+    """The predictions of the three tasks, question by question."""
+    choices, opens, extras = (predictions[name] for name in TASKS)
+    results = []
+    for drawn in draw_questions(seed, limit):
+        is_extra = drawn.question.family in EXTRAS
+        said = (extras if is_extra else opens)[drawn.id].output
+        choice = choices.get(drawn.id)
+        letter = choice.prediction if choice else None
+        blind = choice.blind.prediction if choice and choice.blind else None
+        results.append(Result(drawn.question, said, letter, blind, drawn.clip.is_file))
+    return results
 
 
-def report(results: list[Result]) -> dict[str, Any]:
+def report(results: list[Result], answer_by: str | None = None) -> dict[str, Any]:
     """Accuracies per family and their means."""
+    choice = "letter that was written" if answer_by == "generation" else _LIKELIEST
     by_family: dict[str, list[Result]] = defaultdict(list)
     for result in results:
         by_family[result.question.family].append(result)
@@ -107,20 +128,21 @@ def report(results: list[Result]) -> dict[str, Any]:
         "questions": sum(row["n"] for row in families.values()),
         "questions_from_files": len(files),
         "multiple_choice_from_files": _mean(r.letter == r.question.letter for r in files),
-        "scoring": "multiple choice: letter of the likeliest option; open: exact match",
+        "scoring": f"multiple choice: {choice}; open: exact match",
         "families": families,
         "extras": {f: _extra_row(by_family[f]) for f in EXTRAS if by_family[f]},
     }
 
 
-def _family_row(results: list[Result]) -> dict[str, float | int]:
+def _family_row(results: list[Result]) -> dict[str, Any]:
+    blind = [r for r in results if r.blind_letter is not None]
     answers = Counter(r.question.answer for r in results)
     return {
         "multiple_choice": _mean(r.letter == r.question.letter for r in results),
         "open": _mean(_is_exact(r) for r in results),
         "chance": _mean(1 / len(r.question.options) for r in results),
         "majority": answers.most_common(1)[0][1] / len(results),
-        "blind": _mean(r.blind_letter == r.question.letter for r in results),
+        "blind": _mean(r.blind_letter == r.question.letter for r in blind) if blind else None,
         "n": len(results),
     }
 
@@ -130,9 +152,9 @@ def _extra_row(results: list[Result]) -> dict[str, float | int]:
 
 
 def _is_exact(result: Result) -> bool:
-    return result.open_answer.casefold() == result.question.answer.casefold()
+    return result.open_answer.strip().casefold() == result.question.answer.casefold()
 
 
-def _mean(values: Any) -> float:
+def _mean(values: Iterable[float]) -> float:
     numbers = [float(value) for value in values]
     return sum(numbers) / len(numbers) if numbers else 0.0

@@ -1,0 +1,180 @@
+"""`mobile-videogpt eval TASK...`: ask, merge, judge, report."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mobile_videogpt.cli.arguments import load_chat
+from mobile_videogpt.cli.evaluate import data_report, moving_shapes
+from mobile_videogpt.cli.evaluate.arguments import (
+    add_arguments,
+    data_dir,
+    output_folder,
+    process_device,
+    process_shard,
+)
+from mobile_videogpt.cli.evaluate.progress import RunProgress
+from mobile_videogpt.cli.evaluate.tables import print_report
+from mobile_videogpt.cli.output import answer, answer_json, say, status
+from mobile_videogpt.evaluation.task import JudgedTask, Task, expand_names, get_task
+
+if TYPE_CHECKING:
+    from mobile_videogpt.chat import VideoChat
+    from mobile_videogpt.evaluation.endpoint import Endpoint
+    from mobile_videogpt.evaluation.run import Plan, TaskRun
+    from mobile_videogpt.evaluation.run_folder import RunFolder
+
+__all__ = ["add_arguments", "run"]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate; 1 where data is missing (--dry-run) or answers lack a verdict."""
+    tasks = chosen_tasks(args)
+    if args.dry_run:
+        return data_report.dry_run(tasks, data_dir(args), args.json)
+    if moving_shapes.is_report_only(args):
+        return moving_shapes.run(args)
+    plan = _plan(args)
+    output = output_folder(args)
+    data_report.require(tasks, plan.data_dir)
+    runs = _answer(args, tasks, plan, output)
+    # Whoever ends last finds all answers there, and does what is left to do once.
+    is_merged = [run.merge() for run in runs]
+    if not all(is_merged):
+        _say_what_is_left(runs, plan, args.json)
+        return 0
+    num_unjudged = _judge(args, runs)
+    _write_files(args, runs)
+    _report(args, output)
+    if num_unjudged:
+        say(f"{num_unjudged} answers have no verdict; the same command again judges those only")
+    return 1 if num_unjudged else 0
+
+
+def chosen_tasks(args: argparse.Namespace) -> list[Task]:
+    """The tasks that the arguments name, with their settings.
+
+    Raises:
+        ValueError: there is no task of that name.
+    """
+    settings = {"scoring": args.scoring, "mlvu_era": args.mlvu_era, "seed": args.seed}
+    return [get_task(name, **settings) for name in expand_names(args.tasks)]
+
+
+def _plan(args: argparse.Namespace) -> Plan:
+    from mobile_videogpt.evaluation.run import Plan
+
+    return Plan(
+        data_dir=data_dir(args),
+        limit=args.limit,
+        shard=process_shard(args.shard),
+        answer_by=args.answer_by,
+        is_blind=not args.no_blind,
+        retry_errors=args.retry_errors,
+    )
+
+
+def _answer(
+    args: argparse.Namespace, tasks: Sequence[Task], plan: Plan, output: Path
+) -> list[TaskRun]:
+    """Load the model, open the run's folder, ask what this process has to ask."""
+    from mobile_videogpt.evaluation.run import TaskRun
+
+    args.device = process_device(args.device)
+    chat = load_chat(args)
+    folder = _open_folder(args, chat, output)
+    folder.add_tasks(tasks, plan.limit)
+    runs = [TaskRun(task, folder, plan) for task in tasks]
+    with RunProgress() as progress:
+        for run in runs:
+            run.answer(chat, progress)
+            progress.end()
+    return runs
+
+
+def _open_folder(args: argparse.Namespace, chat: VideoChat, output: Path) -> RunFolder:
+    from mobile_videogpt.evaluation.run_folder import RunFolder, RunSettings
+
+    settings = RunSettings.of(
+        chat,
+        args.merge_tokens,
+        scoring=args.scoring,
+        mlvu_era=args.mlvu_era,
+        seed=args.seed,
+        answer_by=args.answer_by,
+        blind=not args.no_blind,
+    )
+    notes = {
+        "model": args.model,
+        "device": str(chat.engine.device),
+        "data_dir": str(data_dir(args)),
+        "judge": args.judge_model or args.judge_url,
+    }
+    return RunFolder(output, settings, notes)
+
+
+def _judge(args: argparse.Namespace, runs: Sequence[TaskRun]) -> int:
+    """Ask the judge, if there is one; how many answers it left without a verdict."""
+    num_unjudged = 0
+    for run in runs:
+        if not isinstance(run.task, JudgedTask):
+            continue
+        if args.judge_url is None:
+            say(
+                f"{run.task.name}: no judge (--judge-url), so words are compared: not comparable "
+                "with published numbers"
+            )
+            continue
+        count = len(run.items)
+        with status(f"{args.judge_url} judges {count} answers of {run.task.name}"):
+            num_unjudged += run.judge(_endpoint(args, run.task, run.folder))
+    return num_unjudged
+
+
+def _endpoint(args: argparse.Namespace, task: JudgedTask, folder: Path) -> Endpoint:
+    from mobile_videogpt.evaluation.endpoint import Endpoint
+
+    return Endpoint(
+        args.judge_url,
+        args.judge_model or task.judge_model,
+        key_variable=args.judge_key_variable,
+        cache_dir=args.judge_cache or folder / "judge-cache",
+        concurrency=args.judge_concurrency,
+    )
+
+
+def _write_files(args: argparse.Namespace, runs: Sequence[TaskRun]) -> None:
+    """What benchmarks ask for besides a number; EgoSchema's is sent only if asked for."""
+    for run in runs:
+        for path in run.write_files():
+            say(f"{run.task.name}: {path}")
+
+
+def _report(args: argparse.Namespace, output: Path) -> None:
+    from mobile_videogpt.evaluation.report import write_report
+
+    report = write_report(output)
+    for entry in report["unreadable"]:
+        say(f"without an answer, so wrong: {entry['video']} ({entry['error']})")
+    if args.json and moving_shapes.is_alone(args):
+        answer_json(moving_shapes.recorded_report(args, output))
+    elif args.json:
+        answer_json({key: value for key, value in report.items() if key != "answers"})
+    else:
+        print_report(report)
+        answer(f"report: {output / 'report.md'}")
+
+
+def _say_what_is_left(runs: Sequence[TaskRun], plan: Plan, is_json: bool) -> None:
+    questions = sum(len(run.items) for run in runs)
+    answered = sum(run.num_answered for run in runs)
+    place, count = plan.shard
+    say(
+        f"shard {place + 1}/{count} is done; {answered} of {questions} questions are answered, the "
+        "process that ends last writes the report"
+    )
+    if is_json:
+        answer_json({"complete": False, "answered": answered, "questions": questions})
