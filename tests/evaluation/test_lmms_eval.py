@@ -4,20 +4,26 @@ import importlib
 import math
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from mobile_videogpt.chat import VideoChat
 from mobile_videogpt.evaluation import lmms_eval
+from mobile_videogpt.evaluation.lmms_eval import moving_shapes
 from mobile_videogpt.evaluation.lmms_eval.adapter import MobileVideoGPTChat, MobileVideoGPTSimple
 from mobile_videogpt.evaluation.lmms_eval.arguments import Arguments
 from mobile_videogpt.evaluation.lmms_eval.generation import cut, read_settings
 from mobile_videogpt.evaluation.lmms_eval.requests import read_chat, read_likelihood, read_simple
+from mobile_videogpt.evaluation.remote_model import INSTRUCTION
+from mobile_videogpt.evaluation.runner import answer_items
+from mobile_videogpt.evaluation.task import get_task
+from mobile_videogpt.synthetic import test_set
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CLIPS = [str(EXAMPLES / f"shapes-{i}.mp4") for i in (1, 2)]
@@ -348,3 +354,86 @@ def test_what_the_harness_looks_up_on_a_model(model):
     assert texts(model.generate_until(instances(simple(0))))[0]
     with pytest.raises(NotImplementedError, match="one round"):
         model.generate_until_multi_round([])
+
+
+# --- MovingShapes as tasks of the harness
+
+
+class TaskFile(yaml.SafeLoader):
+    """Reads a task file as lmms-eval does: `!function` becomes the function."""
+
+    def function(self, node):
+        module, name = self.construct_scalar(node).rsplit(".", 1)
+        return getattr(importlib.import_module(module), name)
+
+
+TaskFile.add_constructor("!function", TaskFile.function)
+
+
+@pytest.fixture(scope="module")
+def task_files(tmp_path_factory):
+    folder = test_set.write_test_set(tmp_path_factory.mktemp("it's") / "set: 1", limit=9)
+    out = moving_shapes.write_tasks(folder)
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in out.iterdir()}
+    return folder, {name: yaml.load(text, TaskFile) for name, text in texts.items()}
+
+
+def test_the_task_files_find_the_set_wherever_it_is(task_files):
+    folder, configs = task_files
+    rows = test_set.read_rows(folder)
+    assert sorted(configs) == ["moving_shapes_test", "moving_shapes_test_likelihood"]
+    for name, config in configs.items():
+        assert config["task"] == name
+        assert Path(config["dataset_kwargs"]["data_files"]["test"]) == folder / "questions.jsonl"
+        settings = config["lmms_eval_specific_kwargs"]["default"]
+        (clip,) = config["doc_to_visual"](rows[0], settings)
+        assert Path(clip) == folder / rows[0]["video"] and Path(clip).is_file()
+
+
+def test_other_models_are_told_to_give_a_letter_and_ours_is_not(task_files):
+    folder, configs = task_files
+    config = configs["moving_shapes_test"]
+    row = test_set.read_rows(folder)[0]
+    kwargs = config["lmms_eval_specific_kwargs"]
+    ours = config["doc_to_text"](row, kwargs[lmms_eval.MODEL_ID])
+    assert ours == get_task("moving-shapes-test").prompt(row)
+    assert config["doc_to_text"](row, kwargs["default"]) == f"{ours}\n{INSTRUCTION}"
+
+
+def run_task(config, rows, adapter):
+    """What lmms-eval does with a task file, in short."""
+    adapter.task_dict = {config["task"]: {"test": rows}}
+    settings = config["lmms_eval_specific_kwargs"][lmms_eval.MODEL_ID]
+    visual = lambda row: config["doc_to_visual"](row, settings)  # noqa: E731
+    records = []
+    for doc_id, row in enumerate(rows):
+        prompt = config["doc_to_text"](row, settings)
+        place = (doc_id, config["task"], "test")
+        if config["output_type"] == "generate_until":
+            given = (prompt, config["generation_kwargs"], visual, *place)
+            results = texts(adapter.generate_until(instances(given)))
+        else:
+            options = config["doc_to_choice"](row)
+            assert options[config["doc_to_target"](row)] == options["ABCDE".index(row["answer"])]
+            given = [(prompt, f" {option}", visual, *place) for option in options]
+            results = adapter.loglikelihood(instances(*given))
+        records.append(config["process_results"](row, results)["accuracy"])
+    return config["metric_list"][0]["aggregation"](records), records
+
+
+@pytest.mark.parametrize(
+    ("name", "answer_by"),
+    [("moving_shapes_test", "generation"), ("moving_shapes_test_likelihood", "likelihood")],
+)
+def test_both_harnesses_give_the_same_score(task_files, name, answer_by):
+    folder, configs = task_files
+    adapter = MobileVideoGPTSimple("moving-shapes", device="cpu")
+    value, records = run_task(configs[name], test_set.read_rows(folder), adapter)
+    task = get_task("moving-shapes-test")
+    items = task.first_items("", 9)
+    ours = {
+        p.id: p
+        for p in answer_items(adapter.chat, task, items, answer_by=answer_by, is_blind=False)
+    }
+    assert [r["prediction"] for r in records] == [ours[r["id"]].prediction for r in records]
+    assert value == task.aggregate([asdict(p) for p in ours.values()])["value"] > 30
