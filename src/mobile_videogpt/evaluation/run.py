@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..files import write_json
 from .asking import AnswerBy
 from .endpoint import Endpoint
 from .judge import judge_predictions
@@ -45,6 +46,7 @@ class Plan:
     retry_errors: bool = False
 
 
+SERVER_FILE = "server.json"
 OnVerdict = Callable[[Prediction], None]
 
 
@@ -114,6 +116,19 @@ class TaskRun:
     def write_files(self) -> list[Path]:
         """Write what else the benchmark asks for, such as a submission; the paths written."""
         return self.task.write_files(self.folder, scored_items(self.items, self.predictions()))
+
+    def submit(self) -> float | None:
+        """Have the benchmark's server score the answers; percent, None where there is no server.
+
+        What it said is kept in `server.json`.
+
+        Raises:
+            SubmissionError: the server gave no score.
+        """
+        accuracy = self.task.submit(scored_items(self.items, self.predictions()))
+        if accuracy is not None:
+            write_json(self.folder / SERVER_FILE, {"accuracy_percent": accuracy, "by": "server"})
+        return accuracy
 
 
 def scored_items(

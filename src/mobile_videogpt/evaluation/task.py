@@ -229,6 +229,10 @@ class Task(ABC):
         """Write what else the benchmark asks for, e.g. a submission; the paths written."""
         return []
 
+    def submit(self, scored_items: Iterable[Any]) -> float | None:
+        """Have the benchmark's server score the answers; percent, None where there is no server."""
+        return None
+
 
 class JudgedTask(Task):
     """A task whose answers are text, and whose score is what a language model says of them.

@@ -72,8 +72,7 @@ def _add_scoring_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--mlvu-era",
         choices=MLVU_ERAS,
-        default="head",
-        help="which of the harness's MLVU prompts and parsers (default: %(default)s)",
+        help="which of the harness's MLVU prompts and parsers (default: head; task mlvu: regex)",
     )
     group.add_argument(
         "--seed",

@@ -49,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
     num_unjudged = _judge(args, runs)
     _write_files(args, runs)
     _report(args, output)
+    if args.submit:
+        _submit(runs)
     if num_unjudged:
         say(f"{num_unjudged} answers have no verdict; the same command again judges those only")
     return 1 if num_unjudged else 0
@@ -147,10 +149,18 @@ def _endpoint(args: argparse.Namespace, task: JudgedTask, folder: Path) -> Endpo
 
 
 def _write_files(args: argparse.Namespace, runs: Sequence[TaskRun]) -> None:
-    """What benchmarks ask for besides a number; EgoSchema's is sent only if asked for."""
+    """What benchmarks ask for besides a number, such as EgoSchema's submission."""
     for run in runs:
         for path in run.write_files():
             say(f"{run.task.name}: {path}")
+
+
+def _submit(runs: Sequence[TaskRun]) -> None:
+    """Send submissions to the servers that score them; after all else, as they may be away."""
+    for run in runs:
+        accuracy = run.submit()
+        if accuracy is not None:
+            say(f"{run.task.name}: the benchmark's server says {accuracy:.2f} percent")
 
 
 def _report(args: argparse.Namespace, output: Path) -> None:

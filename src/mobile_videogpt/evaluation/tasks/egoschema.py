@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from ..annotated_task import Layout, MultipleChoiceTask, first_of, letter_of
 from ..annotations import DataFolders, hub_patterns, need, read_json, read_rows
-from ..egoschema_submission import write_submission
+from ..egoschema_submission import submit, write_submission
 from ..parsing import LETTERS, egoschema_letter
 from ..scored import as_scored
 from ..task import AnnotationError, Item, Parsed, Row, VideoRef
@@ -117,6 +117,14 @@ class EgoSchema(MultipleChoiceTask):
         """The submission file."""
         return [write_submission(self.submission(scored_items), folder)]
 
+    def submit(self, scored_items: Iterable[Any]) -> float | None:
+        """Accuracy on the full set in percent, by the server.
+
+        Raises:
+            SubmissionError: it gave none.
+        """
+        return submit(self.submission(scored_items))
+
 
 class EgoSchemaSubset(EgoSchema):
     """The 500 questions whose answers are public."""
@@ -152,6 +160,10 @@ class EgoSchemaSubset(EgoSchema):
     def write_files(self, folder: Path, scored_items: Iterable[Any]) -> list[Path]:
         """Nothing: the subset is scored here."""
         return []
+
+    def submit(self, scored_items: Iterable[Any]) -> float | None:
+        """None: the subset is scored here."""
+        return None
 
 
 def _questions(path: Path) -> list[Row]:
