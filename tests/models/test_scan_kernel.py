@@ -65,6 +65,14 @@ def test_steep_decays_vanish_and_none_stay(runs):
     assert runs and torch.allclose(y, selective_scan_reference(**given), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("steepest", [80, 130, 600, 1e6, 1e9])
+def test_decays_below_every_normal_number(runs, steepest):
+    given = inputs(1, 64, 16, 50, steepest=float(steepest))
+    with torch.inference_mode():
+        y = selective_scan_blocked(**given)
+    assert runs and torch.allclose(y, selective_scan_reference(**given), rtol=1e-4, atol=1e-4)
+
+
 def test_gradients_and_other_formats_take_pytorchs_form(runs):
     given = inputs(1, 8, 4, 9)
     given["u"].requires_grad_()

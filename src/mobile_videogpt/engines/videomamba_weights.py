@@ -1,0 +1,65 @@
+"""What `VideoMambaRunner` computes with, from a video encoder of torch: names and shapes of its
+tensors, in the order in which its loops read them.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from mobile_videogpt.engines.int8 import quantize_weight
+from mobile_videogpt.models.videomamba import MambaBranch, VideoMambaBlock, VideoMambaModel
+
+
+@torch.no_grad()
+def runner_tensors(model: VideoMambaModel, is_int8: bool) -> dict[str, Tensor]:
+    """The tensors of an encoder, wherever possible its own memory.
+
+    Args:
+        model: in float32, on the CPU.
+        is_int8: round the wide matrices to 8 bits, and keep the narrow ones in bfloat16.
+    """
+    embeddings = model.embeddings
+    tensors = {
+        "patches": embeddings.patch_embedding.weight,
+        "patches_bias": cast(Tensor, embeddings.patch_embedding.bias),
+        "class": embeddings.class_token[0],  # (1, D)
+        "space": embeddings.position_embedding[0],  # (1 + N, D)
+        "time": embeddings.temporal_embedding[0],  # (T, D)
+        "norm": model.norm.weight,
+    }
+    for number, block in enumerate(cast(list[VideoMambaBlock], list(model.layers))):
+        found = _block_tensors(block, is_int8)
+        tensors |= {f"{number}/{name}": tensor for name, tensor in found.items()}
+    return {name: tensor.detach() for name, tensor in tensors.items()}
+
+
+def _block_tensors(block: VideoMambaBlock, is_int8: bool) -> dict[str, Tensor]:
+    mixer = block.mixer
+    to_x, to_z = mixer.in_proj.weight.chunk(2)
+    found: dict[str, Tensor] = {"norm": block.norm.weight}
+    for name, weight in (("to_x", to_x), ("to_z", to_z), ("out", mixer.out_proj.weight)):
+        if is_int8:
+            found[f"{name}_levels"], found[f"{name}_scale"] = quantize_weight(weight)
+        else:
+            found[name] = weight
+    branches = [_branch_tensors(b) for b in (mixer.forward_branch, mixer.backward_branch)]
+    stacked = {name: torch.stack([b[name] for b in branches]) for name in branches[0]}
+    if is_int8:
+        for name in ("to_narrow", "to_step"):
+            stacked[name] = stacked[name].bfloat16()
+    return found | stacked
+
+
+def _branch_tensors(branch: MambaBranch) -> dict[str, Tensor]:
+    return {
+        "taps": branch.conv1d.weight[:, 0].t(),  # (4, C), the oldest row's first
+        "taps_bias": cast(Tensor, branch.conv1d.bias),
+        "to_narrow": branch.x_proj.weight,  # (rank + 2 N, C)
+        "to_step": branch.dt_proj.weight,  # (C, rank)
+        "step_bias": branch.dt_proj.bias,
+        "decay": -torch.exp(branch.A_log.float()),  # (C, N)
+        "skip": branch.D,
+    }
