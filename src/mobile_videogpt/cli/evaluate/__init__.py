@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from mobile_videogpt.cli.evaluate import tasks
+from mobile_videogpt.cli.evaluate import compare, report, tasks
 
 # First words that are no tasks: module with `add_arguments(parser)`, `run(args)` and `HELP`.
-SUBCOMMANDS: dict[str, Any] = {}
+SUBCOMMANDS: dict[str, Any] = {"compare": compare, "report": report}
 
 DESCRIPTION = """\
 Measure a model on benchmarks: the paper's six on data that is on disk, and MovingShapes, which is

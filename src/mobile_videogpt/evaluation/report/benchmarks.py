@@ -59,6 +59,7 @@ _FACTS: dict[str, dict[str, object]] = {
     "perceptiontest_val_mc": {"questions": 19140},
     "activitynetqa": {"questions": 8000},
     "moving-shapes": {"is_mean_of_kinds": True, "title": "MovingShapes, multiple choice"},
+    "moving-shapes-test": {"is_mean_of_kinds": True},
     "moving-shapes-open": {"is_mean_of_kinds": True, "title": "MovingShapes, open answers"},
     "moving-shapes-extras": {"title": "MovingShapes, descriptions and follow-ups"},
 }

@@ -28,6 +28,8 @@ HOW_TO_READ = (
     "asked about a black clip; what lies over it comes from seeing the video."
 )
 
+_HASH_LENGTH = 12
+
 
 @dataclass(frozen=True)
 class Section:
@@ -49,8 +51,7 @@ class Section:
 
 def title_of(report: dict[str, Any]) -> str:
     """The heading of the whole."""
-    names = ", ".join(b["title"] for b in report["benchmarks"])
-    return f"{model_of(report)}: {names}"
+    return f"Evaluation of {model_of(report)}"
 
 
 def model_of(report: dict[str, Any]) -> str:
@@ -61,20 +62,21 @@ def model_of(report: dict[str, Any]) -> str:
 def settings_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
     """How the answers were asked for and read: what a reader must know before any number."""
     run = report["run"]
+    names = {benchmark["name"] for benchmark in report["benchmarks"]}
     limits = {task.get("limit") for task in run.get("tasks", {}).values()} - {None}
-    run = {**run, "limit": ", ".join(map(str, sorted(limits))) or None}
-    named = (
-        ("weights", "weights"),
-        ("engine", "engine"),
-        ("numbers", "dtype"),
-        ("image tokens kept", "merge_tokens"),
-        ("scoring", "scoring"),
-        ("answered by", "answer_by"),
-        ("MLVU era", "mlvu_era"),
-        ("seed", "seed"),
-        ("limit", "limit"),
-    )
-    return [(label, str(run[key])) for label, key in named if run.get(key) is not None]
+    is_ours_only = all(name.startswith("moving-shapes") for name in names)
+    values = {
+        "weights": str(run.get("weights") or "")[:_HASH_LENGTH],
+        "engine": run.get("engine"),
+        "numbers": run.get("dtype"),
+        "image tokens kept": run.get("merge_tokens"),
+        "scoring": None if is_ours_only else run.get("scoring"),
+        "MLVU era": run.get("mlvu_era") if any(n.startswith("mlvu") for n in names) else None,
+        "answered by": run.get("answer_by"),
+        "seed": run.get("seed"),
+        "limit": ", ".join(map(str, sorted(limits))),
+    }
+    return [(label, str(value)) for label, value in values.items() if value not in (None, "")]
 
 
 def sections(report: dict[str, Any]) -> list[Section]:

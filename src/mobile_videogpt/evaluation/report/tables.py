@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,8 +105,7 @@ def _decode_cell(report: dict[str, Any]) -> str:
 def accuracy_table(benchmark: dict[str, Any]) -> Table:
     """All questions, then the groups."""
     rows = [benchmark["overall"], *benchmark["groups"]]
-    cells = [_accuracy_cells(row) for row in rows]
-    return Table(("Questions of", *_ACCURACY_HEADING), cells, strong=(0,), note=_notes(rows))
+    return _accuracy_table("Questions of", rows, strong=(0,))
 
 
 def sub_task_table(benchmark: dict[str, Any]) -> Table | None:
@@ -114,27 +113,28 @@ def sub_task_table(benchmark: dict[str, Any]) -> Table | None:
     rows = benchmark["sub_tasks"]
     if len(rows) < 2:
         return None
-    return Table(
-        ("Kind", *_ACCURACY_HEADING), [_accuracy_cells(row) for row in rows], note=_notes(rows)
+    return _accuracy_table("Kind", rows)
+
+
+def _accuracy_table(
+    first: str, rows: Sequence[dict[str, Any]], strong: tuple[int, ...] = ()
+) -> Table:
+    """A column for each baseline that any of the rows has."""
+    columns: list[tuple[str, str, Callable[[Any], str]]] = [
+        ("questions", "Questions", "{:,}".format),
+        ("accuracy", "Accuracy, %", percent),
+        ("interval", "95 % interval", percent_interval),
+    ]
+    baselines: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+        ("chance", "Chance", percent),
+        ("majority", "Majority", percent),
+        ("blind", "Blind", percent),
+        ("over_blind", "Over blind", points),
     )
-
-
-_ACCURACY_HEADING = (
-    *("Questions", "Accuracy, %", "95 % interval", "Chance", "Majority", "Blind", "Over blind"),
-)
-
-
-def _accuracy_cells(row: dict[str, Any]) -> Cells:
-    return (
-        name_of(row["name"]),
-        f"{row['questions']:,}",
-        percent(row["accuracy"]),
-        percent_interval(row["interval"]),
-        percent(row["chance"]),
-        percent(row["majority"]),
-        percent(row["blind"]),
-        points(row["over_blind"]),
-    )
+    columns += [c for c in baselines if any(row[c[0]] is not None for row in rows)]
+    cells = [(name_of(row["name"]), *(show(row[key]) for key, _, show in columns)) for row in rows]
+    heading = (first, *(label for _, label, _ in columns))
+    return Table(heading, cells, strong, note=_notes(rows))
 
 
 def _notes(rows: Sequence[dict[str, Any]]) -> str:
