@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from mobile_videogpt import __version__
 from mobile_videogpt.cli import (
+    ablate,
     ask,
     bench,
     chat,
@@ -32,7 +33,7 @@ from mobile_videogpt.cli.output import LogLines, say
 
 COMMANDS = (
     *(ask, chat, describe, keyframes, info, convert, export, doctor, data, train, finetune),
-    *(evaluate, bench),
+    *(evaluate, bench, ablate),
 )
 
 DESCRIPTION = """\

@@ -1,0 +1,108 @@
+"""The ablation as a picture: the miniature's accuracies above, the paper's below."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..published import published
+from ..report.plots import FAINT, INK, OURS, PAPER, RULE, _figure, _png, _tidy
+from .summary import REFERENCE
+from .table import GROUPS, Column, columns
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_GAP = 0.8  # between groups, in bars
+
+
+def draw_ablation(results: Mapping[str, Any]) -> bytes:
+    """PNG: multiple choice of every variant with its interval and seeds, and the paper's average.
+
+    Raises:
+        ValueError: matplotlib is not installed.
+    """
+    figure = _figure((10.5, 6.4))
+    ours, paper = figure.subplots(2, 1, height_ratios=[3, 2])
+    places = _places()
+    _draw_ours(ours, places, results["variants"])
+    _draw_paper(paper, places)
+    for axes in (ours, paper):
+        titles = [column.title for column in columns()]
+        axes.set_xticks(places, titles, fontsize=8.5)
+        axes.yaxis.grid(color=RULE, linewidth=0.8)
+        axes.set_xlim(places[0] - 0.7, places[-1] + 0.7)
+    _name_groups(ours, places)
+    seeds = max((len(v["seeds"]) for v in results["variants"].values()), default=0)
+    _tidy(
+        ours,
+        f"MovingShapes, multiple choice, %: mean of {seeds} seeds (dots), 95 % interval over clips",
+    )
+    _tidy(paper, "The paper's Table 3 (0.5B): average over six benchmarks, %")
+    return _png(figure)
+
+
+def _places() -> list[float]:
+    places, at = [], 0.0
+    for group in GROUPS.values():
+        for _ in group:
+            places.append(at)
+            at += 1.0
+        at += _GAP
+    return places
+
+
+def _draw_ours(axes: Axes, places: list[float], variants: Mapping[str, Any]) -> None:
+    ends = []
+    for place, column in zip(places, columns(), strict=True):
+        found = variants.get(column.variant)
+        if not found:
+            axes.text(place, 0, "not run", ha="center", fontsize=8, color=FAINT)
+            continue
+        score = found["multiple_choice"]
+        value = 100 * score["value"]
+        low, high = (100 * score["interval"][end] for end in ("low", "high"))
+        axes.bar(place, value, width=0.66, color=_color(column), alpha=0.85)
+        reach = [[max(0.0, value - low)], [max(0.0, high - value)]]
+        axes.errorbar(place, value, reach, color=INK, capsize=4, linewidth=1.2)
+        dots = [100 * seed for seed in score["seeds"]]
+        axes.plot([place - 0.22] * len(dots), dots, "o", color=INK, markersize=3)
+        axes.text(place, high + 0.3, f"{value:.1f}", ha="center", fontsize=8.5, color=INK)
+        ends += [low, high, *dots]
+    if ends:
+        axes.set_ylim(max(0, min(ends) - 8), max(ends) + 4)
+
+
+def _draw_paper(axes: Axes, places: list[float]) -> None:
+    row = published()["table3"]["rows"]["Average Accuracy"]
+    values = []
+    for place, column in zip(places, columns(), strict=True):
+        if column.published is None:
+            axes.text(place, 47.2, "not in the paper", ha="center", fontsize=7.5, color=FAINT)
+            continue
+        value = row[column.published]
+        values.append(value)
+        axes.bar(place, value, width=0.66, color=PAPER, alpha=0.8)
+        axes.text(place, value + 0.1, f"{value}", ha="center", fontsize=8.5, color=INK)
+    axes.set_ylim(min(values) - 2, max(values) + 1)
+
+
+def _color(column: Column) -> str:
+    return OURS if column.variant == REFERENCE else "#8fb3d9"
+
+
+def _name_groups(axes: Axes, places: list[float]) -> None:
+    first = 0
+    for name, group in GROUPS.items():
+        middle = sum(places[first : first + len(group)]) / len(group)
+        axes.text(
+            middle,
+            0.98,
+            name,
+            transform=axes.get_xaxis_transform(),
+            ha="center",
+            va="top",
+            fontsize=9,
+            color=FAINT,
+        )
+        first += len(group)
