@@ -11,6 +11,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -84,12 +85,19 @@ class Drawn:
         return f"{self.clip.number:08d}-{self.place}"
 
 
-def draw_questions(seed: int, limit: int) -> Iterator[Drawn]:
+@lru_cache(maxsize=2)
+def draw_questions(seed: int, limit: int) -> tuple[Drawn, ...]:
     """The first questions of a seed, clip by clip: `limit` of the families, and the extras between.
+
+    Kept, because all three tasks ask for them.
 
     Raises:
         ValueError: the seed is negative.
     """
+    return tuple(_draw(seed, limit))
+
+
+def _draw(seed: int, limit: int) -> Iterator[Drawn]:
     asked = index = 0
     while asked < limit:
         number = clip_number(seed, index)
