@@ -179,7 +179,7 @@ def test_fields_are_added_to_and_taken_from_a_request():
         (sent,) = server.requests
     assert sent["max_completion_tokens"] == 9
     assert not {"temperature", "max_tokens"} & sent.keys()
-    assert model.settings["body"] == body and model.settings["endpoint_model"] == "some-model"
+    assert model.settings["body"] == body and model.name.startswith("some-model at http://127")
 
 
 def test_impossible_settings_are_refused():

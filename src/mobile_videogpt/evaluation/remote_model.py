@@ -64,12 +64,15 @@ class RemoteModel:
             raise ValueError("a model needs at least 1 frame, and room for at least 1 token")
 
     @property
+    def name(self) -> str:
+        """What the address calls it, and the address."""
+        return f"{self.endpoint.model} at {self.endpoint.url}"
+
+    @property
     def settings(self) -> dict[str, Any]:
-        """What a score depends on, for the record of a run."""
+        """What a score depends on besides the model, for the record of a run."""
         frames = {"frames": self.num_frames} if self.media == "frames" else {}
         return {
-            "endpoint": self.endpoint.url,
-            "endpoint_model": self.endpoint.model,
             "media": self.media,
             **frames,
             "instruction": self.instruction,

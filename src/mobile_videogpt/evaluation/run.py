@@ -6,7 +6,7 @@ Only a merged task is judged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from .asking import AnswerBy
 from .endpoint import Endpoint
 from .judge import judge_predictions
 from .predictions import Prediction
+from .remote_model import RemoteModel, answer_items_remotely
 from .run_folder import RunFolder
 from .runner import Shard, answer_items, take_shard
 from .task import Item, JudgedTask, Task
@@ -68,7 +69,7 @@ class TaskRun:
         self.items = task.first_items(plan.data_dir, plan.limit)
         self._predictions = run.predictions(task, plan.shard)
 
-    def answer(self, chat: VideoChat, watcher: Watcher | None = None) -> None:
+    def answer(self, model: VideoChat | RemoteModel, watcher: Watcher | None = None) -> None:
         """Ask what this process still has to ask; every answer is written as it comes."""
         watcher = watcher or Nobody()
         if self.plan.retry_errors:
@@ -78,10 +79,16 @@ class TaskRun:
         mine = take_shard(self.items, self.plan.shard)
         watcher.begin(self.task, len(mine), [found[item.id] for item in mine if item.id in found])
         waiting = [item for item in mine if item.id not in found]
-        by, is_blind = self.plan.answer_by, self.plan.is_blind
-        for prediction in answer_items(chat, self.task, waiting, answer_by=by, is_blind=is_blind):
+        for prediction in self._ask(model, waiting):
             self._predictions.append(prediction)
             watcher.advance(prediction)
+
+    def _ask(self, model: VideoChat | RemoteModel, items: list[Item]) -> Iterator[Prediction]:
+        is_blind = self.plan.is_blind
+        if isinstance(model, RemoteModel):
+            return answer_items_remotely(model, self.task, items, is_blind=is_blind)
+        by = self.plan.answer_by
+        return answer_items(model, self.task, items, answer_by=by, is_blind=is_blind)
 
     def merge(self) -> bool:
         """Put the answers of all processes together; whether all are there."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..files import write_json
 from ..provenance import command_line, machine, package_commit, versions
 from .predictions import PredictionFolder
+from .remote_model import RemoteModel
 from .runner import Shard
 from .task import Task
 
@@ -35,6 +36,7 @@ class RunSettings:
         scoring, mlvu_era, seed: see `Task`.
         answer_by: None: as each task is published.
         blind: whether each question is asked without its video too.
+        remote: how a model behind an address is asked; None for one that runs here.
     """
 
     weights: str
@@ -46,13 +48,21 @@ class RunSettings:
     seed: int
     answer_by: str | None
     blind: bool
+    remote: dict[str, Any] | None = None
 
     @classmethod
-    def of(cls, chat: VideoChat, merge_tokens: float | None = None, **rest: Any) -> RunSettings:
+    def of(
+        cls, model: VideoChat | RemoteModel, merge_tokens: float | None = None, **rest: Any
+    ) -> RunSettings:
         """The settings of a run with this model; `rest` is what the model does not know."""
-        engine = type(chat.engine).__name__
-        weights = chat.engine.fingerprint
-        return cls(weights, engine, chat.dtype, merge_tokens, **rest)
+        if isinstance(model, RemoteModel):
+            # What it is made of is not known: its name has to do.
+            return cls(
+                model.name, "endpoint", "unknown", merge_tokens, **rest, remote=model.settings
+            )
+        engine = type(model.engine).__name__
+        weights = model.engine.fingerprint
+        return cls(weights, engine, model.dtype, merge_tokens, **rest)
 
 
 class RunFolder:

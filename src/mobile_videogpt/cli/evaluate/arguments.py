@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from mobile_videogpt.cli.arguments import add_merge_argument, add_model_arguments, positive_int
+from mobile_videogpt.cli.evaluate import endpoint
 from mobile_videogpt.evaluation.task import MLVU_ERAS, SCORINGS
 
 DATA_VARIABLE = "MOBILE_VIDEOGPT_DATA"
@@ -18,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_data_arguments(parser)
     _add_scoring_arguments(parser)
     _add_judge_arguments(parser)
+    endpoint.add_arguments(parser)
     add_merge_argument(parser)
     add_model_arguments(parser)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mobile_videogpt.cli.arguments import load_chat
-from mobile_videogpt.cli.evaluate import data_report, moving_shapes
+from mobile_videogpt.cli.evaluate import data_report, endpoint, moving_shapes
 from mobile_videogpt.cli.evaluate.arguments import (
     add_arguments,
     data_dir,
@@ -24,6 +24,7 @@ from mobile_videogpt.evaluation.task import JudgedTask, Task, expand_names, get_
 if TYPE_CHECKING:
     from mobile_videogpt.chat import VideoChat
     from mobile_videogpt.evaluation.endpoint import Endpoint
+    from mobile_videogpt.evaluation.remote_model import RemoteModel
     from mobile_videogpt.evaluation.run import Plan, TaskRun
     from mobile_videogpt.evaluation.run_folder import RunFolder
 
@@ -32,6 +33,7 @@ __all__ = ["add_arguments", "run"]
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate; 1 where data is missing (--dry-run) or answers lack a verdict."""
+    endpoint.check(args)
     tasks = chosen_tasks(args)
     if args.dry_run:
         return data_report.dry_run(tasks, data_dir(args), args.json)
@@ -85,23 +87,30 @@ def _answer(
     """Load the model, open the run's folder, ask what this process has to ask."""
     from mobile_videogpt.evaluation.run import TaskRun
 
-    args.device = process_device(args.device)
-    chat = load_chat(args)
-    folder = _open_folder(args, chat, output)
+    model = endpoint.remote_model(args) if args.endpoint else _load_own(args)
+    folder = _open_folder(args, model, output)
     folder.add_tasks(tasks, plan.limit)
     runs = [TaskRun(task, folder, plan) for task in tasks]
     with RunProgress() as progress:
         for run in runs:
-            run.answer(chat, progress)
+            run.answer(model, progress)
             progress.end()
     return runs
 
 
-def _open_folder(args: argparse.Namespace, chat: VideoChat, output: Path) -> RunFolder:
+def _load_own(args: argparse.Namespace) -> VideoChat:
+    args.device = process_device(args.device)
+    return load_chat(args)
+
+
+def _open_folder(
+    args: argparse.Namespace, model: VideoChat | RemoteModel, output: Path
+) -> RunFolder:
+    from mobile_videogpt.evaluation.remote_model import RemoteModel
     from mobile_videogpt.evaluation.run_folder import RunFolder, RunSettings
 
     settings = RunSettings.of(
-        chat,
+        model,
         args.merge_tokens,
         scoring=args.scoring,
         mlvu_era=args.mlvu_era,
@@ -111,7 +120,7 @@ def _open_folder(args: argparse.Namespace, chat: VideoChat, output: Path) -> Run
     )
     notes = {
         "model": args.model,
-        "device": str(chat.engine.device),
+        "device": None if isinstance(model, RemoteModel) else str(model.engine.device),
         "data_dir": str(data_dir(args)),
         "judge": args.judge_model or args.judge_url,
     }
