@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..predictions import Prediction
-from ..task import TASK_NAMES, get_task
+from ..task import TASK_NAMES, JudgedTask, get_task
 from ..word_overlap import word_scores
 from .accuracy import describe_benchmark
 from .benchmarks import Benchmark, benchmarks_of
@@ -80,8 +80,14 @@ def _benchmark(benchmark: Benchmark, run: Run) -> dict[str, Any]:
         "settings": run.task_settings(benchmark.tasks[0]),
         "remarks": remarks_on(benchmark, results, run),
         "harness": _harness_numbers(benchmark, results, run),
-        "words": word_scores(results),
+        "words": word_scores(results) if _is_judged(benchmark) else None,
     }
+
+
+def _is_judged(benchmark: Benchmark) -> bool:
+    """Whether only a judge can score the answers; elsewhere their words are no measure."""
+    known = set(benchmark.tasks) <= set(TASK_NAMES)
+    return known and isinstance(get_task(benchmark.tasks[0]), JudgedTask)
 
 
 def _harness_numbers(
