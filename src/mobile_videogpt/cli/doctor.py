@@ -31,7 +31,7 @@ CORE = (
 # The extras of pyproject.toml; a test keeps the two in step.
 EXTRAS = {
     "train": ("peft", "matplotlib"),
-    "eval": ("matplotlib",),
+    "eval": ("matplotlib", "pyarrow"),
     "ray": ("ray",),
     "qlora": ("peft", "bitsandbytes"),
     "export": ("gguf",),

@@ -154,7 +154,7 @@ def _parquet_rows(path: Path) -> list[Row]:
         import pyarrow.parquet  # type: ignore[import-untyped]
     except ImportError as error:
         raise AnnotationError(
-            f"{path} is a parquet file: pip install 'mobile-videogpt[eval]' (it brings pyarrow) reads it"
+            f"{path} is a parquet file, which needs pyarrow: pip install 'mobile-videogpt[eval]'"
         ) from error
     try:
         rows: list[Row] = pyarrow.parquet.read_table(path).to_pylist()
