@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import published
 from ..predictions import Prediction
-from ..statistics import Tally, difference, interval
+from ..statistics import RESAMPLES, Tally, difference, interval
 from .benchmarks import Benchmark
 from .results import answer_text, blind_score
 
@@ -108,7 +108,8 @@ def _over_blind(
     tally = tally_of(results, by_kind=by_kind)
     if tally is None or blind is None:
         return None
-    return difference(tally, blind).as_json()
+    # The interval is what is shown: it needs fewer draws than a p value does.
+    return difference(tally, blind, resamples=RESAMPLES).as_json()
 
 
 def _over_kinds(
