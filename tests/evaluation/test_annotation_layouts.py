@@ -229,9 +229,25 @@ def test_damaged_annotation_is_named_with_its_fault(tmp_path):
     put("activitynetqa/raw/test_q.json", tmp_path)
     with pytest.raises(AnnotationError, match="no answer to question v_madeUp_vid01_1"):
         get_task("activitynetqa").items(tmp_path)
-    (tmp_path / "test_a.json").unlink()
-    with pytest.raises(AnnotationError, match=r"test_a\.json is missing"):
-        get_task("activitynetqa").items(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("task", "folder", "part"),
+    [
+        ("activitynetqa", "activitynetqa/raw", "test_a.json"),
+        ("egoschema_subset", "egoschema/raw", "subset_answers.json"),
+    ],
+)
+def test_answers_in_a_file_of_their_own_are_named_where_they_are_missing(
+    task, folder, part, tmp_path
+):
+    put(folder, tmp_path)
+    (tmp_path / part).unlink()
+    with pytest.raises(MissingDataError, match=f"{part} is missing"):
+        get_task(task).items(tmp_path)
+    report = get_task(task).check(tmp_path)
+    assert report.missing_annotations == (str(tmp_path / part),)
+    assert not report.is_complete
 
 
 def test_row_without_a_field_is_named_with_what_it_has(tmp_path):

@@ -110,3 +110,19 @@ def test_a_real_server_is_asked_over_http():
         server.server_close()
     assert _Handler.bodies == [ANSWERS, ANSWERS]
     assert sleeps == [5]
+
+
+def test_a_run_sends_its_answers_only_when_it_is_told_to(tmp_path, monkeypatch):
+    from mobile_videogpt.evaluation.tasks import egoschema
+
+    sent = []
+    monkeypatch.setattr(egoschema, "submit", lambda answers: sent.append(answers) or 63.14)
+    lines = [{"id": "u1", "prediction": "C", "score": None}]
+    task = get_task("egoschema")
+    task.write_files(tmp_path, lines)
+    assert sent == []
+    assert task.submit(lines) == 63.14
+    assert sent == [{"u1": 2}]
+    assert get_task("egoschema_subset").submit(lines) is None
+    assert get_task("nextqa_mc_test").submit(lines) is None
+    assert len(sent) == 1

@@ -66,7 +66,10 @@ class AnnotatedTask(Task):
         if layout is None:
             missing = (self._missing_files(folders),)
             return DataReport(self.name, missing_annotations=missing, how_to_get=self.how_to_get)
-        items = self._items(layout, files, folders)
+        try:
+            items = self._items(layout, files, folders)
+        except MissingDataError:  # a file that the one found cannot be read without
+            items = []
         paths = {item.video.path: item.video for item in items}
         return DataReport(
             self.name,
@@ -104,8 +107,6 @@ class AnnotatedTask(Task):
 
 class MultipleChoiceTask(AnnotatedTask):
     """The scoring that multiple-choice benchmarks share."""
-
-    letters: ClassVar[str] = ascii_uppercase  # those that the harness's parser can find
 
     @abstractmethod
     def options(self, row: Row) -> tuple[str, ...]:

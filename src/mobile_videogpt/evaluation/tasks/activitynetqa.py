@@ -17,7 +17,15 @@ from ..annotated_task import AnnotatedTask, Layout
 from ..annotations import DataFolders, hub_patterns, need, read_json, read_rows
 from ..parsing import clean
 from ..scored import flat
-from ..task import AnnotationError, Item, JudgedTask, Parsed, Row, VideoRef
+from ..task import (
+    AnnotationError,
+    Item,
+    JudgedTask,
+    MissingDataError,
+    Parsed,
+    Row,
+    VideoRef,
+)
 from .activitynetqa_judge import harness_verdict, request_body, strict_verdict
 
 TYPE_NAMES = (
@@ -190,7 +198,7 @@ def _read_pairs(files: list[Path]) -> list[Row]:
     questions = files[0]
     answers = questions.with_name("test_a.json")
     if not answers.is_file():
-        raise AnnotationError(f"{answers} is missing; it holds the answers to {questions.name}")
+        raise MissingDataError(f"{answers} is missing; it holds the answers to {questions.name}")
     by_id = {entry["question_id"]: entry for entry in read_json(answers)}
     return [_row(question, by_id, answers) for question in read_rows([questions])]
 

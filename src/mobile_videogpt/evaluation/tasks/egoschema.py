@@ -18,7 +18,7 @@ from ..annotations import DataFolders, hub_patterns, need, read_json, read_rows
 from ..egoschema_submission import submit, write_submission
 from ..parsing import LETTERS, egoschema_letter
 from ..scored import as_scored
-from ..task import AnnotationError, Item, Parsed, Row, VideoRef
+from ..task import Item, MissingDataError, Parsed, Row, VideoRef
 
 _INSTRUCTION = "Answer with the option's letter from the given choices directly."
 _ARIA = "Please answer the question about the video:\n"  # in front for the model of that name
@@ -36,7 +36,6 @@ class EgoSchema(MultipleChoiceTask):
     title = "EgoSchema"
     published_as: ClassVar[str | None] = "EgoSchema"
     metric = "submission"
-    letters = LETTERS
     folder_names = ("egoschema", "EgoSchema")
     how_to_get = (
         "get questions.json, subset_answers.json and the videos from "
@@ -176,7 +175,7 @@ def _questions(path: Path) -> list[Row]:
 def _answers(questions: Path) -> dict[str, int]:
     path = questions.with_name("subset_answers.json")
     if not path.is_file():
-        raise AnnotationError(f"{path} is missing; it holds the answers of the subset")
+        raise MissingDataError(f"{path} is missing; it holds the answers of the subset")
     answers: dict[str, int] = read_json(path)
     return answers
 

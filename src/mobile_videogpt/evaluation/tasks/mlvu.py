@@ -64,7 +64,6 @@ class MlvuDev(MultipleChoiceTask):
 
     title = "MLVU dev"
     published_as: ClassVar[str | None] = "MLVU"
-    letters = "ABCD"
     folder_names = ("mlvu", "MLVU")
     how_to_get = (
         "get MLVU/MVLU from the Hugging Face hub (json/ and video/, see https://github.com/"

@@ -42,7 +42,6 @@ class NextQA(MultipleChoiceTask):
     published_as = "NextQA"
     unit = "fraction"
     metric = "exact_match"
-    letters = LETTERS
     folder_names = ("nextqa", "NExT-QA", "NExTQA")
     how_to_get = (
         "get dataset/nextqa/test.csv and map_vid_vidorID.json from https://github.com/doc-doc/"
@@ -82,7 +81,7 @@ class NextQA(MultipleChoiceTask):
 
     def options(self, row: Row) -> tuple[str, ...]:
         """The five options, without the spaces that some have at their ends."""
-        return tuple(row[name].strip() for name in _OPTIONS)
+        return tuple(str(row[name]).strip() for name in _OPTIONS)
 
     def answer_letter(self, row: Row) -> str | None:
         """From the index."""

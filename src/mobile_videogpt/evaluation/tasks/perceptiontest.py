@@ -27,7 +27,6 @@ class PerceptionTest(MultipleChoiceTask):
     published_as = "PercepTest"
     unit = "fraction"
     metric = "accuracy"
-    letters = "ABCD"
     folder_names = ("perceptiontest_val", "perceptiontest", "perception_test")
     how_to_get = (
         "get mc_question_valid_annotations.zip and the validation videos from "
