@@ -105,6 +105,11 @@ class TaskRun:
         found = self._predictions.read()
         return [found[item.id] for item in self.items]
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether a judge has spoken about every answer of a complete task."""
+        return all(p.verdict is not None or p.error is not None for p in self.predictions())
+
     def judge(self, endpoint: Endpoint, on_verdict: OnVerdict = _ignore) -> int:
         """Let a judge speak about the open answers of a complete task.
 

@@ -113,6 +113,7 @@ class RunFolder:
             "machine": machine(),
         }
         return {
+            **before,
             **notes,
             **asdict(self.settings),
             "tasks": before.get("tasks", {}),

@@ -24,7 +24,8 @@ examples:
   mobile-videogpt eval moving-shapes --seed 7 --limit 200
   mobile-videogpt eval mvbench --model Amshaker/Mobile-VideoGPT-0.5B --data-dir data --dry-run
   mobile-videogpt eval mvbench nextqa_mc_test --data-dir data --output runs/eval
-  accelerate launch --num_processes 4 -m mobile_videogpt eval mvbench --output runs/eval
+  accelerate launch --config_file configs/accelerate/ddp.yaml --num_processes 4 \\
+    -m mobile_videogpt eval mvbench --data-dir data --output runs/eval
 
 Started again with the same --output, a run goes on where it was stopped. docs/evaluation.md says
 where each benchmark comes from and what the numbers mean."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from mobile_videogpt.cli.arguments import add_merge_argument, add_model_arguments, positive_int
@@ -11,6 +12,10 @@ from mobile_videogpt.cli.evaluate import endpoint
 from mobile_videogpt.evaluation.task import MLVU_ERAS, SCORINGS
 
 DATA_VARIABLE = "MOBILE_VIDEOGPT_DATA"
+
+# What torchrun and `accelerate launch` tell a process, and the MPI programs that it may start.
+_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+_RANKS = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -128,12 +133,12 @@ def shard(text: str) -> tuple[int, int]:
 
 
 def process_shard(given: tuple[int, int] | None) -> tuple[int, int]:
-    """The part of this process: --shard, or its place among those of `accelerate launch`.
+    """The part of this process: --shard, or its place among those of a launcher.
 
     Raises:
         ValueError: both.
     """
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = _from_environment(_SIZES, 1)
     if processes == 1:
         return given or (0, 1)
     if given is not None:
@@ -141,7 +146,7 @@ def process_shard(given: tuple[int, int] | None) -> tuple[int, int]:
             f"--shard is for processes that are started one by one; the launcher shares the videos "
             f"among its {processes} already"
         )
-    return int(os.environ["RANK"]), processes
+    return _from_environment(_RANKS, 0), processes
 
 
 def process_device(device: str) -> str:
@@ -152,6 +157,11 @@ def process_device(device: str) -> str:
     import torch
 
     return f"cuda:{local}" if torch.cuda.is_available() else device
+
+
+def _from_environment(names: Sequence[str], default: int) -> int:
+    values = (os.environ.get(name) for name in names)
+    return next((int(value) for value in values if value), default)
 
 
 def data_dir(args: argparse.Namespace) -> Path:

@@ -122,8 +122,9 @@ def _open_folder(
         "model": args.model,
         "device": None if isinstance(model, RemoteModel) else str(model.engine.device),
         "data_dir": str(data_dir(args)),
-        "judge": args.judge_model or args.judge_url,
     }
+    if args.judge_url is not None:
+        notes["judge"] = args.judge_model or args.judge_url
     return RunFolder(output, settings, notes)
 
 
@@ -134,15 +135,27 @@ def _judge(args: argparse.Namespace, runs: Sequence[TaskRun]) -> int:
         if not isinstance(run.task, JudgedTask):
             continue
         if args.judge_url is None:
-            say(
-                f"{run.task.name}: no judge (--judge-url), so words are compared: not comparable "
-                "with published numbers"
-            )
+            if not run.is_judged:
+                say(
+                    f"{run.task.name}: no judge (--judge-url), so words are compared: not "
+                    "comparable with published numbers"
+                )
             continue
         count = len(run.items)
         with status(f"{args.judge_url} judges {count} answers of {run.task.name}"):
-            num_unjudged += run.judge(_endpoint(args, run.task, run.folder))
+            num_unjudged += _judge_task(run, _endpoint(args, run.task, run.folder))
     return num_unjudged
+
+
+def _judge_task(run: TaskRun, judge: Endpoint) -> int:
+    """Judge one task; a judge that cannot be reached costs its verdicts, not the report."""
+    from mobile_videogpt.evaluation.endpoint import EndpointError
+
+    try:
+        return run.judge(judge)
+    except EndpointError as error:
+        say(f"error: {run.task.name}: {error}")
+        return len(run.items)
 
 
 def _endpoint(args: argparse.Namespace, task: JudgedTask, folder: Path) -> Endpoint:
