@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..charts import FAINT, INK, OURS, PAPER, RULE, new_figure, png, tidy
 from ..published import published
-from ..report.plots import FAINT, INK, OURS, PAPER, RULE, _figure, _png, _tidy
 from .summary import REFERENCE
 from .table import GROUPS, Column, columns
 
@@ -22,7 +22,7 @@ def draw_ablation(results: Mapping[str, Any]) -> bytes:
     Raises:
         ValueError: matplotlib is not installed.
     """
-    figure = _figure((10.5, 6.4))
+    figure = new_figure((10.5, 6.4))
     ours, paper = figure.subplots(2, 1, height_ratios=[3, 2])
     places = _places()
     _draw_ours(ours, places, results["variants"])
@@ -34,12 +34,12 @@ def draw_ablation(results: Mapping[str, Any]) -> bytes:
         axes.set_xlim(places[0] - 0.7, places[-1] + 0.7)
     _name_groups(ours, places)
     seeds = max((len(v["seeds"]) for v in results["variants"].values()), default=0)
-    _tidy(
+    tidy(
         ours,
         f"MovingShapes, multiple choice, %: mean of {seeds} seeds (dots), 95 % interval over clips",
     )
-    _tidy(paper, "The paper's Table 3 (0.5B): average over six benchmarks, %")
-    return _png(figure)
+    tidy(paper, "The paper's Table 3 (0.5B): average over six benchmarks, %")
+    return png(figure)
 
 
 def _places() -> list[float]:

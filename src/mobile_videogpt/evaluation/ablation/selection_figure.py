@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..report.plots import FAINT, INK, OURS, RULE, _figure, _png, _tidy
+from ..charts import FAINT, INK, OTHERS, OURS, PAPER, RULE, new_figure, png, tidy
 from .selection import RANDOM
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_COLORS = {"attention": OURS, RANDOM: "#98a2b3", "uniform": "#157f4b"}
-_OTHERS = ("#c2912e", "#b5495b", "#8a63d2")
+_COLORS = {"attention": OURS, RANDOM: "#98a2b3", "uniform": PAPER}
 
 
 def draw_selection(probe: Mapping[str, Any]) -> bytes:
@@ -21,9 +20,9 @@ def draw_selection(probe: Mapping[str, Any]) -> bytes:
     Raises:
         ValueError: matplotlib is not installed.
     """
-    figure = _figure((11.5, 4.6))
+    figure = new_figure((11.5, 4.6))
     by_kind, around = figure.subplots(1, 2, width_ratios=[3, 2])
-    spare = iter(_OTHERS)
+    spare = iter(OTHERS)
     colors = {name: _COLORS.get(name) or next(spare) for name in probe["methods"]}
     _draw_kinds(by_kind, probe, colors)
     _draw_around(around, probe, colors)
@@ -31,7 +30,7 @@ def draw_selection(probe: Mapping[str, Any]) -> bytes:
     figure.legend(
         handles, names, loc="outside lower center", ncols=len(names), frameon=False, fontsize=8.5
     )
-    return _png(figure)
+    return png(figure)
 
 
 def _draw_kinds(axes: Axes, probe: Mapping[str, Any], colors: Mapping[str, str]) -> None:
@@ -54,7 +53,7 @@ def _draw_kinds(axes: Axes, probe: Mapping[str, Any], colors: Mapping[str, str])
     axes.set_xticks(range(len(groups)), labels, fontsize=8.5)
     axes.set_ylim(0, 100)
     axes.yaxis.grid(color=RULE, linewidth=0.8)
-    _tidy(axes, f"Event frames kept, % (half of {probe['frames']} frames are kept)")
+    tidy(axes, f"Event frames kept, % (half of {probe['frames']} frames are kept)")
 
 
 def _draw_around(axes: Axes, probe: Mapping[str, Any], colors: Mapping[str, str]) -> None:
@@ -72,4 +71,4 @@ def _draw_around(axes: Axes, probe: Mapping[str, Any], colors: Mapping[str, str]
     axes.set_xlabel("sampled frames from the happening", fontsize=8.5)
     axes.set_ylim(0, 100)
     axes.yaxis.grid(color=RULE, linewidth=0.8)
-    _tidy(axes, "How often a frame is kept, %")
+    tidy(axes, "How often a frame is kept, %")

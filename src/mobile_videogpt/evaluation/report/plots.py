@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import published
+from ..charts import BLIND, FAINT, INK, OTHERS, OURS, PAPER, RULE, new_figure, png, tidy
 from .tables import name_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, FAINT, RULE = "#1c2430", "#667085", "#e0e4ea"
-OURS, BLIND, PAPER = "#2f6fb0", "#d65400", "#157f4b"
-_OTHERS = ("#8a63d2", "#c2912e", "#5f9ea0", "#b5495b", "#7d8794")
 LEAST_AXES = 3  # a radar with fewer is a line
-_DPI = 130
 
 
 def draw_bars(benchmark: dict[str, Any], model: str) -> bytes:
@@ -29,7 +25,7 @@ def draw_bars(benchmark: dict[str, Any], model: str) -> bytes:
     """
     rows = [benchmark["overall"], *benchmark["sub_tasks"]]
     rows = rows[:1] if len(rows) == 2 else rows
-    figure = _figure((8.2, 1.5 + 0.34 * len(rows)))
+    figure = new_figure((8.2, 1.5 + 0.34 * len(rows)))
     axes = figure.subplots()
     for place, row in enumerate(rows):
         _draw_bar(axes, place, row)
@@ -41,9 +37,9 @@ def draw_bars(benchmark: dict[str, Any], model: str) -> bytes:
     axes.set_xlim(0, 100)
     axes.set_xlabel("accuracy, %")
     axes.xaxis.grid(color=RULE, linewidth=0.8)
-    _tidy(axes, f"{benchmark['title']}: {model}")
+    tidy(axes, f"{benchmark['title']}: {model}")
     _legend(figure, axes)
-    return _png(figure)
+    return png(figure)
 
 
 def draw_radar(title: str, labels: Sequence[str], series: Sequence[Series]) -> bytes:
@@ -54,7 +50,7 @@ def draw_radar(title: str, labels: Sequence[str], series: Sequence[Series]) -> b
     """
     if len(labels) < LEAST_AXES:
         raise ValueError(f"a radar needs {LEAST_AXES} axes or more, not {len(labels)}")
-    figure = _figure((7.4, 6.6))
+    figure = new_figure((7.4, 6.6))
     axes: Any = figure.subplots(subplot_kw={"projection": "polar"})
     axes.set_theta_offset(math.pi / 2)
     axes.set_theta_direction(-1)
@@ -73,7 +69,7 @@ def draw_radar(title: str, labels: Sequence[str], series: Sequence[Series]) -> b
         _label(axes, angle, label)
     axes.set_title(f"{title}: accuracy, %", fontsize=11, color=INK, pad=34)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
-    return _png(figure)
+    return png(figure)
 
 
 Series = tuple[str, Sequence[float | None], dict[str, Any]]
@@ -119,7 +115,7 @@ def _own_series(rows: Sequence[dict[str, Any]], model: str) -> list[Series]:
 def _paper_series(shares: dict[str, list[float | None]]) -> list[Series]:
     """The paper's models as thin lines, its own in green."""
     found: list[Series] = []
-    colors = iter(_OTHERS * 3)
+    colors = iter(OTHERS * 3)
     for name, values in shares.items():
         is_theirs = name in published.OURS
         color = PAPER if is_theirs else next(colors)
@@ -201,34 +197,3 @@ def _label(axes: Any, angle: float, label: str) -> None:
         fontsize=8.5,
         color=INK,
     )
-
-
-def _tidy(axes: Axes, title: str) -> None:
-    axes.set_title(title, fontsize=11, color=INK, loc="left")
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=INK, labelsize=8.5, length=0)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(RULE)
-
-
-def _figure(size: tuple[float, float]) -> Figure:
-    try:
-        import matplotlib
-    except ImportError:
-        raise ValueError(
-            "the charts of a report need matplotlib; run: pip install 'mobile-videogpt[eval]'"
-        ) from None
-    matplotlib.use("Agg")
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=size, layout="constrained")
-
-
-def _png(figure: Figure) -> bytes:
-    picture = io.BytesIO()
-    # No date and no version inside: the same numbers give the same file.
-    figure.savefig(
-        picture, format="png", dpi=_DPI, bbox_inches="tight", metadata={"Software": None}
-    )
-    return picture.getvalue()
