@@ -7,10 +7,14 @@ The second `python` is one that has lmms-eval and this package (see lmms_eval_pr
 strung together at random from letters, signs, phrases and option texts that the rules react to, so
 most are stranger than what a model writes. Where the harness draws a letter, ours must find that
 there is nothing to read. Prints JSON; exits with 1 if anything differs.
+
+MLVU's older rules are compared too where the file that holds them is named: `--mlvu regex FILE` with
+tasks/mlvu/utils.py of lmms-eval 0.3, `--mlvu paren FILE` with that of 0.6.
 """
 
 import argparse
 import importlib
+import importlib.util
 import json
 import logging
 import os
@@ -65,11 +69,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--outputs", type=int, default=40_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--mlvu", nargs=2, action="append", default=[], metavar=("ERA", "FILE"), help="see above"
+    )
     args = parser.parse_args()
     draw = random.Random(args.seed)
     harness = Harness()
+    outputs = [an_output(draw) for _ in range(args.outputs)]
     compared = {
-        **compare_readings(harness, [an_output(draw) for _ in range(args.outputs)]),
+        **compare_readings(harness, outputs),
+        **{f"mlvu_{era}": compare_older_mlvu(era, path, outputs) for era, path in args.mlvu},
         "judge_replies": tally(harness.verdicts([a_reply(draw) for _ in range(args.outputs // 5)])),
         "prompts": tally(harness.prompts(draw, args.outputs // 100)),
         "aggregates": tally(harness.aggregates(draw, args.outputs // 1000)),
@@ -120,6 +129,19 @@ def compare_readings(harness, outputs):
         name: tally([(read(clean(said)), getattr(harness, name)(said.strip())) for said in outputs])
         for name, read in ours.items()
     }
+
+
+def compare_older_mlvu(era, path, outputs):
+    """The rule of an era on each output, beside the file that held it."""
+    spec = importlib.util.spec_from_file_location(f"mlvu_{era}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    row = {**a_row("mlvu_dev", random.Random(0)), "task_type": "TR" if era == "regex" else "ego"}
+
+    def theirs(said):
+        return next(iter(module.mlvu_process_results(row, [said]).values()))["pred_answer"]
+
+    return tally([(mlvu_answer(clean(said), era), theirs(said.strip())) for said in outputs])
 
 
 class Harness:
