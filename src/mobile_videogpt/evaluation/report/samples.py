@@ -135,7 +135,7 @@ def _strip(frames: Sequence[np.ndarray], captions: Sequence[str]) -> bytes:
         middle = left + cell[0] / 2, top + cell[1] + 2
         draw.text(middle, caption, _INK, font, anchor="ma")
     picture = io.BytesIO()
-    strip.save(picture, format="JPEG", quality=88)
+    strip.save(picture, format="JPEG", quality=82)
     return picture.getvalue()
 
 
