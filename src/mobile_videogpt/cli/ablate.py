@@ -174,10 +174,14 @@ def _write(output: Path, results: dict[str, Any]) -> None:
     from mobile_videogpt.evaluation.ablation.figure import draw_ablation
     from mobile_videogpt.evaluation.ablation.selection import render_recall
     from mobile_videogpt.evaluation.ablation.selection_figure import draw_selection
-    from mobile_videogpt.evaluation.ablation.table import render_table
+    from mobile_videogpt.evaluation.ablation.table import render_differences, render_table
 
     write_json(output / "results.json", results, indent=1)
-    table = f"{render_table(results)}\n{render_recall(results['selection'])}"
-    write_atomically(output / "table.md", table.encode())
+    tables = (
+        render_table(results),
+        render_differences(results),
+        render_recall(results["selection"]),
+    )
+    write_atomically(output / "table.md", "\n".join(tables).encode())
     write_atomically(output / "ablations.png", draw_ablation(results))
     write_atomically(output / "selection.png", draw_selection(results["selection"]))

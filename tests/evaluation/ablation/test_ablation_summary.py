@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from mobile_videogpt.evaluation.ablation.summary import REFERENCE, summarise
-from mobile_videogpt.evaluation.ablation.table import GROUPS, columns, render_table
+from mobile_videogpt.evaluation.ablation.table import (
+    GROUPS,
+    columns,
+    render_differences,
+    render_table,
+)
 
 FAMILIES = ("moving_direction", "object_existence")
 
@@ -95,3 +100,13 @@ def test_the_table_has_the_papers_layout_and_numbers_and_says_what_was_not_run(v
 def test_the_reference_stands_once_in_every_group():
     for group in GROUPS.values():
         assert [column.variant for column in group].count(REFERENCE) == 1
+
+
+def test_differences_have_both_intervals_where_there_are_seeds(variants):
+    lines = render_differences({"variants": variants}).splitlines()
+    rows = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in lines[2:]}
+    assert set(rows) == {"`random`", "`mlp`"}
+    gap = variants["random"]["difference"]["multiple_choice"]
+    assert rows["`random`"][0].strip().startswith(f"{100 * gap['value']:+.1f} (")
+    assert rows["`random`"][1].count(",") == 2
+    assert rows["`mlp`"][2].strip() == "–"

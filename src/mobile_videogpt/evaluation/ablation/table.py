@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..published import published
+from .summary import REFERENCE
 
 MISSING = "–"
 
@@ -71,22 +72,52 @@ def render_table(results: Mapping[str, Any]) -> str:
     return "\n".join([*lines, *_paper_rows()]) + "\n"
 
 
-def _header() -> list[str]:
-    groups = [
-        f"{name}" if place == 0 else ""
-        for name, group in GROUPS.items()
-        for place in range(len(group))
+def render_differences(results: Mapping[str, Any]) -> str:
+    """Markdown: every variant's difference from the reference in points, by both intervals."""
+    lines = [
+        f"| Against `{REFERENCE}` | multiple choice | each seed | over seeds | open | over seeds |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
-    rule = ["---", *(["---:"] * len(groups))]
+    for name, found in results["variants"].items():
+        if "difference" not in found:
+            continue
+        choice, spoken = (found["difference"][score] for score in ("multiple_choice", "open"))
+        seeds = ", ".join(f"{100 * gap:+.1f}" for gap in choice["seeds"])
+        cells = [_points(choice), seeds, _over_seeds(choice), _points(spoken), _over_seeds(spoken)]
+        lines.append(_line(f"`{name}`", cells))
+    return "\n".join(lines) + "\n"
+
+
+def _points(gap: Mapping[str, Any]) -> str:
+    ends = gap["interval"]
+    return f"{100 * gap['value']:+.1f} ({100 * ends['low']:+.1f} to {100 * ends['high']:+.1f})"
+
+
+def _over_seeds(gap: Mapping[str, Any]) -> str:
+    if gap["over_seeds"] is None:
+        return MISSING
+    low, high = gap["over_seeds"]
+    return f"{100 * low:+.1f} to {100 * high:+.1f}"
+
+
+def _header() -> list[str]:
+    # A group's name stands over its first column, as Markdown has no cells that span several.
+    groups = [
+        name if place == 0 else "" for name, group in GROUPS.items() for place in range(len(group))
+    ]
     return [
-        "| " + " | ".join(["", *groups]) + " |",
-        "| " + " | ".join(rule) + " |",
+        _line("", groups),
+        _line("---", ["---:"] * len(groups)),
         _row("", lambda column: f"*{column.title}*"),
     ]
 
 
 def _row(title: str, cell: Callable[[Column], str]) -> str:
-    return "| " + " | ".join([title, *(cell(column) for column in columns())]) + " |"
+    return _line(title, [cell(column) for column in columns()])
+
+
+def _line(title: str, cells: Sequence[str]) -> str:
+    return f"| {' | '.join([title, *cells])} |"
 
 
 def _scores(variants: Mapping[str, Any]) -> list[tuple[str, Callable[[Column], str]]]:
