@@ -8,8 +8,8 @@ strung together at random from letters, signs, phrases and option texts that the
 most are stranger than what a model writes. Where the harness draws a letter, ours must find that
 there is nothing to read. Prints JSON; exits with 1 if anything differs.
 
-MLVU's older rules are compared too where the file that holds them is named: `--mlvu regex FILE` with
-tasks/mlvu/utils.py of lmms-eval 0.3, `--mlvu paren FILE` with that of 0.6.
+MLVU's older rules are compared too where the files that hold them are named: `--mlvu regex FILE`
+with tasks/mlvu/utils.py of lmms-eval 0.3, `--mlvu paren FILE` with that of 0.6.
 """
 
 import argparse
