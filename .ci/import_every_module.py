@@ -1,7 +1,8 @@
 """Import every module of the package and say which ones fail; run where only the core is installed.
 
 A module that needs an extra (PEFT, matplotlib, ...) imports it inside the function that uses it, so
-that reading the package never needs more than the core.
+that reading the package never needs more than the core. The exception is the HTTP side of the
+server, whose classes are the framework's own: it is imported where the extra `serve` is installed.
 """
 
 import importlib
@@ -12,13 +13,17 @@ import traceback
 
 import mobile_videogpt
 
+NEEDS_SERVE = "mobile_videogpt.serving.api"
 EXTRAS = ("peft", "matplotlib", "onnxruntime", "fastapi", "pytest")
 
 
 def module_names() -> list[str]:
     """Every module below the package, `__main__` apart (importing it would run it)."""
     found = pkgutil.walk_packages(mobile_videogpt.__path__, "mobile_videogpt.")
-    return sorted(m.name for m in found if not m.name.endswith("__main__"))
+    names = sorted(m.name for m in found if not m.name.endswith("__main__"))
+    if importlib.util.find_spec("fastapi"):
+        return names
+    return [name for name in names if not name.startswith(f"{NEEDS_SERVE}.")]
 
 
 def main() -> int:

@@ -18,6 +18,7 @@ IMPORT_NAME = {"pillow": "PIL", "pyyaml": "yaml", "pytest-xdist": "xdist"}
 # Used when somebody has them, in no extra: mamba_ssm for speed alone, llama_cpp as a reader of what
 # was exported; both are compiled when they are installed.
 OPTIONAL = {"mamba_ssm", "llama_cpp"}
+NEEDS_SERVE = "src/mobile_videogpt/serving/api/"
 
 
 def project() -> dict:
@@ -69,7 +70,16 @@ def run_python(*arguments: str) -> subprocess.CompletedProcess:
 
 def test_importing_a_module_needs_only_core_dependencies():
     core = import_names(project()["dependencies"])
-    assert not undeclared(core, on_import_only=True)
+    found = undeclared(core, on_import_only=True)
+    # The HTTP side of the server is made of its framework's classes.
+    assert not [line for line in found if not line.startswith(NEEDS_SERVE)]
+
+
+def test_the_http_side_of_the_server_needs_only_its_extra():
+    extras = project()["optional-dependencies"]
+    declared = import_names(project()["dependencies"] + extras["serve"])
+    found = undeclared(declared, on_import_only=True)
+    assert not [line for line in found if line.startswith(NEEDS_SERVE)]
 
 
 def test_every_third_party_import_is_declared_by_the_core_or_an_extra():
@@ -86,7 +96,7 @@ def test_every_module_imports():
 
 def test_every_direct_dependency_is_pinned_once():
     wanted = {distribution(r) for r in project()["dependencies"]}
-    for extra in ("train", "eval", "ray", "export", "onnx", "fast", "dev"):
+    for extra in ("train", "eval", "ray", "export", "onnx", "fast", "serve", "dev"):
         wanted |= {distribution(r) for r in project()["optional-dependencies"][extra]}
     wanted.discard("mobile-videogpt")
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
@@ -105,7 +115,9 @@ def test_one_version_everywhere():
 
 
 @pytest.mark.parametrize(
-    "argv", [[], ["ask"], ["bench"], ["train"], ["finetune"], ["doctor"]], ids=lambda a: " ".join(a)
+    "argv",
+    [[], ["ask"], ["bench"], ["train"], ["finetune"], ["doctor"], ["serve"]],
+    ids=lambda a: " ".join(a),
 )
 def test_help_imports_no_torch(argv: list[str]):
     code = (

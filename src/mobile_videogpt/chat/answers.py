@@ -95,6 +95,39 @@ class OptionScores(Sequence[OptionScore]):
         return [weight / math.fsum(weights) for weight in weights]
 
 
+class GrowingText:
+    """Text out of ids that come one by one.
+
+    Args:
+        decode: ids to text.
+    """
+
+    def __init__(self, decode: Callable[[list[int]], str]) -> None:
+        self._decode = decode
+        self.ids: list[int] = []
+        self.text = ""
+        """What the pieces so far make together."""
+
+    def add(self, token_id: int) -> str:
+        """The piece that an id adds; nothing while a character is incomplete."""
+        self.ids.append(token_id)
+        return self._new_text(is_complete=False)
+
+    def end(self) -> str:
+        """The last piece."""
+        return self._new_text(is_complete=True)
+
+    def _new_text(self, is_complete: bool) -> str:
+        text = self._decode(self.ids).strip()
+        if not is_complete and (text.endswith("\ufffd") or not text.startswith(self.text)):
+            return ""
+        # Decoders may rewrite the end of what was shown ("do not"): at the end, go on from there.
+        shown, self.text = self.text, text
+        is_same = [old == new for old, new in zip(shown, text, strict=False)]
+        shared = is_same.index(False) if False in is_same else len(is_same)
+        return text[shared:]
+
+
 class AnswerStream(Iterator[str]):
     """Pieces of an answer as they are generated; together they are `Answer.text`.
 
@@ -111,22 +144,19 @@ class AnswerStream(Iterator[str]):
         build: Callable[[list[int], str], Answer],
     ) -> None:
         self._token_ids = token_ids
-        self._decode = decode
+        self._said = GrowingText(decode)
         self._build = build
         self.on_end: Callable[[str], None] | None = None
         """Called once with the text, when the answer is complete or was stopped."""
-        self._ids: list[int] = []
-        self._text = ""
 
     def __iter__(self) -> AnswerStream:
         return self
 
     def __next__(self) -> str:
         for token_id in self._token_ids:
-            self._ids.append(token_id)
-            if piece := self._new_text(is_complete=False):
+            if piece := self._said.add(token_id):
                 return piece
-        if piece := self._new_text(is_complete=True):
+        if piece := self._said.end():
             return piece
         self._end()
         raise StopIteration
@@ -140,20 +170,9 @@ class AnswerStream(Iterator[str]):
         """Generate what is left, and return the whole answer."""
         for _ in self:
             pass
-        return self._build(self._ids, self._text)
-
-    def _new_text(self, is_complete: bool) -> str:
-        """What the latest ids add to the text; nothing while a character is incomplete."""
-        text = self._decode(self._ids).strip()
-        if not is_complete and (text.endswith("\ufffd") or not text.startswith(self._text)):
-            return ""
-        # Decoders may rewrite the end of what was shown ("do not"): at the end, go on from there.
-        shown, self._text = self._text, text
-        is_same = [old == new for old, new in zip(shown, text, strict=False)]
-        shared = is_same.index(False) if False in is_same else len(is_same)
-        return text[shared:]
+        return self._build(self._said.ids, self._said.text)
 
     def _end(self) -> None:
         on_end, self.on_end = self.on_end, None
         if on_end is not None:
-            on_end(self._text)
+            on_end(self._said.text)

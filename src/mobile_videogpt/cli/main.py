@@ -26,6 +26,7 @@ from mobile_videogpt.cli import (
     finetune,
     info,
     keyframes,
+    serve,
     train,
 )
 from mobile_videogpt.cli.failures import describe_error
@@ -33,7 +34,7 @@ from mobile_videogpt.cli.output import LogLines, say
 
 COMMANDS = (
     *(ask, chat, describe, keyframes, info, convert, export, doctor, data, train, finetune),
-    *(evaluate, bench, ablate),
+    *(evaluate, bench, ablate, serve),
 )
 
 DESCRIPTION = """\

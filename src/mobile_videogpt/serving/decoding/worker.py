@@ -1,0 +1,138 @@
+"""A decoding process: one file in, its frames out, until its pipe ends.
+
+Run by `pool`; imports neither torch nor the model, so that it starts fast and stays small.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import IO, Any
+
+from mobile_videogpt.serving.decoding.checks import check_picture, check_times, check_video
+from mobile_videogpt.serving.decoding.wire import (
+    Sampling,
+    WireError,
+    read_bytes,
+    read_header,
+    write_clip,
+    write_message,
+)
+from mobile_videogpt.serving.settings import DecodingLimits
+from mobile_videogpt.video.errors import VideoError
+from mobile_videogpt.video.rgb import rgb_from_image
+from mobile_videogpt.video.source import VideoClip, read_video
+
+TOO_MUCH_MEMORY = "the video needs more memory to decode than is allowed: make it smaller."
+
+
+def main() -> int:
+    """Serve the pipe on standard input and output."""
+    requests = sys.stdin.buffer
+    replies = _take_standard_output()
+    logging.disable(logging.CRITICAL)
+    limits = DecodingLimits(**read_header(requests))
+    limit_process(limits)
+    write_message(replies, {"ready": True})
+    while True:
+        try:
+            header = read_header(requests)
+            files = [bytes(read_bytes(requests, size)) for size in header["sizes"]]
+        except WireError:
+            return 0  # the server is gone
+        allow_seconds(limits.time_s)
+        try:
+            clip = decode(header["kind"], files, Sampling(**header["sampling"]), limits)
+        except MemoryError:
+            # What is left of the memory is anyone's guess, and a new process is cheap.
+            write_message(replies, {"error": TOO_MUCH_MEMORY, "ends": True})
+            return 0
+        except Exception as error:
+            write_message(replies, {"error": _reason(error)})
+            continue
+        write_clip(replies, clip)
+
+
+def decode(
+    kind: str, files: Sequence[bytes], sampling: Sampling, limits: DecodingLimits
+) -> VideoClip:
+    """Check and read one video, or the pictures that make one.
+
+    Raises:
+        VideoError: it cannot be read, or is beyond a limit.
+    """
+    part: dict[str, Any] = {"start": sampling.start, "end": sampling.end}
+    part["count"] = sampling.num_frames or sampling.count
+    if kind == "pictures":
+        frames = [rgb_from_image(check_picture(io.BytesIO(data), limits)) for data in files]
+        # Their clock is their rate: all of them are considered.
+        clip = read_video(frames, fps=sampling.fps, rate=sampling.fps or 1.0, **part)
+    else:
+        file = io.BytesIO(files[0])
+        check_video(file, limits)
+        clip = read_video(file, rate=sampling.fps or 1.0, **part)
+    check_times(clip.num_frames, clip.duration_s, limits)
+    return filled_up(clip, sampling.count)
+
+
+def filled_up(clip: VideoClip, count: int) -> VideoClip:
+    """`count` frames: the last one repeated, as `read_video` does for short videos."""
+    missing = count - len(clip.frames)
+    if missing <= 0:
+        return clip
+    return replace(
+        clip,
+        frames=clip.frames + clip.frames[-1:] * missing,
+        frame_times=clip.frame_times + clip.frame_times[-1:] * missing,
+        frame_indices=clip.frame_indices + clip.frame_indices[-1:] * missing,
+    )
+
+
+def limit_process(limits: DecodingLimits) -> None:
+    """Let the system end this process before it takes the machine's memory or writes a file."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    for kind, amount in (
+        (resource.RLIMIT_AS, limits.memory_bytes),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+    ):
+        try:
+            resource.setrlimit(kind, (amount, amount))
+        except (OSError, ValueError):  # macOS has no limit of address space
+            continue
+
+
+def allow_seconds(seconds: float) -> None:
+    """Let the system end this process some time after the server should have: it may be gone."""
+    try:
+        import resource
+    except ImportError:
+        return
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    spent = used.ru_utime + used.ru_stime
+    soft = int(spent + 2 * seconds * (os.cpu_count() or 1)) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
+def _take_standard_output() -> IO[bytes]:
+    """The pipe for replies, out of reach of libraries that print."""
+    own = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return os.fdopen(own, "wb")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, VideoError):
+        return " ".join(str(error).split())
+    return "the video cannot be read: the file is damaged, or its codec is not supported."
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""Videos of all clients by content: each is decoded and encoded once, the last few are kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+
+from mobile_videogpt.serving.decoding.pool import DecodePool
+from mobile_videogpt.serving.jobs import HeldVideo
+from mobile_videogpt.serving.media import Media
+
+
+class VideoLibrary:
+    """Used on the event loop.
+
+    Args:
+        pool: decodes what is not here.
+        capacity: videos that are kept.
+    """
+
+    def __init__(self, pool: DecodePool, capacity: int) -> None:
+        self.hits = 0
+        self.misses = 0
+        self._pool = pool
+        self._capacity = capacity
+        self._kept: OrderedDict[str, asyncio.Future[HeldVideo]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __contains__(self, media: Media) -> bool:
+        return media.key in self._kept
+
+    async def get(self, media: Media) -> HeldVideo:
+        """The video, decoded at least; whoever else wants it now waits for the same decoding.
+
+        Raises:
+            VideoError: it cannot be decoded.
+        """
+        future = self._kept.get(media.key)
+        if future is not None:
+            self.hits += 1
+            self._kept.move_to_end(media.key)
+        else:
+            self.misses += 1
+            future = asyncio.ensure_future(self._decode(media))
+            self._kept[media.key] = future
+            future.add_done_callback(lambda done: self._settle(media.key, done))
+        # Shielded: one client that goes away must not end what another waits for.
+        return await asyncio.shield(future)
+
+    def discard(self, media: Media) -> None:
+        """Forget a video."""
+        self._kept.pop(media.key, None)
+
+    async def _decode(self, media: Media) -> HeldVideo:
+        return HeldVideo(await self._pool.decode(media.kind, media.files, media.sampling))
+
+    def _settle(self, key: str, done: asyncio.Future[HeldVideo]) -> None:
+        """Forget what failed, and what was not used for longest."""
+        failed = done.cancelled() or done.exception() is not None
+        if failed and self._kept.get(key) is done:
+            del self._kept[key]
+        for old in list(self._kept):
+            if len(self._kept) <= self._capacity:
+                return
+            if self._kept[old].done():
+                del self._kept[old]

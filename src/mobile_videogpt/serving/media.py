@@ -1,0 +1,133 @@
+"""What clients may name as a video: data URLs, uploads, and addresses where that is allowed."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import json
+import urllib.parse
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from mobile_videogpt.serving.decoding.wire import Sampling
+from mobile_videogpt.serving.errors import bad_request
+from mobile_videogpt.serving.fetch import fetch
+from mobile_videogpt.serving.settings import ServerSettings
+from mobile_videogpt.serving.uploads import Uploads
+
+UPLOAD_PREFIX = "file-"
+
+
+@dataclass(frozen=True)
+class MediaRequest:
+    """A video as a message names it.
+
+    Attributes:
+        kind: "video" (one address), or "pictures" (its frames in order).
+        addresses: data URLs, upload ids or http(s) addresses.
+        sampling: which frames are wanted.
+        param: where in the request it stands, for messages.
+    """
+
+    kind: str
+    addresses: tuple[str, ...]
+    sampling: Sampling
+    param: str
+
+
+@dataclass(frozen=True)
+class Media:
+    """The files behind a `MediaRequest`."""
+
+    kind: str
+    files: tuple[bytes, ...]
+    sampling: Sampling
+    key: str
+    """Equal for equal files that are sampled in the same way."""
+
+
+class MediaReader:
+    """Finds the bytes that clients name.
+
+    Args:
+        settings: what is allowed.
+        uploads: files that were sent before.
+    """
+
+    def __init__(self, settings: ServerSettings, uploads: Uploads) -> None:
+        self._settings = settings
+        self._uploads = uploads
+
+    async def read(self, request: MediaRequest, owner: str) -> Media:
+        """The files of one video.
+
+        Args:
+            request: what the client named.
+            owner: whose uploads may be used.
+
+        Raises:
+            ApiError: an address is of another kind, not allowed, or leads nowhere.
+        """
+        self._check_number(request)
+        files = [await self._file(address, owner, request) for address in request.addresses]
+        return await asyncio.to_thread(_with_key, request, files)
+
+    def _check_number(self, request: MediaRequest) -> None:
+        allowed = self._settings.limits.pictures
+        if len(request.addresses) > allowed:
+            raise bad_request(
+                f"a video of {len(request.addresses)} pictures is too long, {allowed} are allowed",
+                request.param,
+            )
+
+    async def _file(self, address: str, owner: str, request: MediaRequest) -> bytes:
+        scheme = address[:8].lower()
+        if scheme.startswith("data:"):
+            return await asyncio.to_thread(_from_data_url, address, request.param)
+        if address.startswith(UPLOAD_PREFIX):
+            return await asyncio.to_thread(self._uploads.read, address, owner)
+        if scheme.startswith(("http://", "https://")):
+            return await self._fetched(address, request)
+        raise bad_request(
+            f"{_shown(address)} is no address that this server reads: give a data URL "
+            f"(data:video/mp4;base64,...) or the id of an upload ({UPLOAD_PREFIX}...)",
+            request.param,
+        )
+
+    async def _fetched(self, address: str, request: MediaRequest) -> bytes:
+        if not self._settings.allow_fetch:
+            raise bad_request(
+                "this server fetches no addresses: send the video as a data URL or upload it first",
+                request.param,
+                "fetch_not_allowed",
+            )
+        return await asyncio.to_thread(fetch, address, self._settings.max_body_bytes)
+
+
+def _from_data_url(address: str, param: str) -> bytes:
+    head, comma, body = address.partition(",")
+    if not comma:
+        raise bad_request("a data URL has no comma: write data:video/mp4;base64,...", param)
+    try:
+        if head.lower().endswith(";base64"):
+            data = base64.b64decode(urllib.parse.unquote_to_bytes(body), validate=True)
+        else:
+            data = urllib.parse.unquote_to_bytes(body)
+    except (binascii.Error, ValueError):
+        raise bad_request("a data URL is not valid base64: encode the file again", param) from None
+    if not data:
+        raise bad_request("a data URL is empty: send a whole file", param)
+    return data
+
+
+def _with_key(request: MediaRequest, files: Sequence[bytes]) -> Media:
+    digest = hashlib.sha256(f"{request.kind} {json.dumps(asdict(request.sampling))}".encode())
+    for data in files:
+        digest.update(hashlib.sha256(data).digest())
+    return Media(request.kind, tuple(files), request.sampling, digest.hexdigest())
+
+
+def _shown(address: str) -> str:
+    return repr(address if len(address) <= 60 else f"{address[:60]}...")
