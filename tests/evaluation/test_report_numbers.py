@@ -6,15 +6,17 @@ from dataclasses import replace
 
 import pytest
 from made_runs import made_up, prediction, write_run
-from recorded_cases import recorded
+from recorded_cases import FIXTURES, recorded
 
 from mobile_videogpt.evaluation.predictions import Blind
 from mobile_videogpt.evaluation.report import read_run
 from mobile_videogpt.evaluation.report.accuracy import accuracy_row, chance, majority
 from mobile_videogpt.evaluation.report.benchmarks import CLEVRER, benchmarks_of
 from mobile_videogpt.evaluation.report.build import build_report, report_text
+from mobile_videogpt.evaluation.report.markdown import to_markdown
 from mobile_videogpt.evaluation.report.speed import describe_speed
-from mobile_videogpt.evaluation.task import MVBENCH_SUB_TASKS
+from mobile_videogpt.evaluation.report.tables import published_table
+from mobile_videogpt.evaluation.task import MVBENCH_SUB_TASKS, TASK_NAMES, get_task
 
 
 def report_on(folder, predictions, **settings):
@@ -304,3 +306,44 @@ def test_a_folder_that_is_no_run_is_refused_in_one_sentence(tmp_path):
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(ValueError, match="damaged"):
         read_run(tmp_path)
+
+
+# --- every task
+
+
+def answered(name):
+    """The fixture's questions of a task, every other one answered as it should be."""
+    task = get_task(name)
+    for number, item in enumerate(task.first_items(FIXTURES, 12)):
+        said = (item.answer or "A") if number % 2 else "B"
+        read = task.read(item.row, said)
+        yield prediction(
+            *(number,), right=False, task=name, id=item.id, sub_task=item.sub_task,
+            group=item.group, prompt=task.prompt(item.row), output=said, prediction=read.value,
+            answer=item.answer, options=item.options, video=str(item.video.path),
+            score=task.score(item.row, read.value), random=read.is_random,
+        )  # fmt: skip
+
+
+WITHOUT_FIXTURE = {"mlvu_test", "mlvu_sub_scene", "mlvu_summary"}
+
+
+@pytest.mark.parametrize("name", sorted(set(TASK_NAMES) - WITHOUT_FIXTURE))
+def test_every_task_has_a_report_that_agrees_with_its_own_aggregate(tmp_path, name):
+    settings = {name: {"settings": get_task(name).settings, "limit": 12}}
+    found = the_only(report_on(tmp_path / "run", list(answered(name)), tasks=settings))
+    value = found["harness"]["value"]
+    if found["overall"]["accuracy"] is None:
+        assert value is None and name in {"egoschema", "activitynetqa"}
+        return
+    scale = 100 if found["harness"]["unit"] == "percent" else 1
+    assert scale * found["overall"]["accuracy"] == pytest.approx(value)
+    assert to_markdown({**report_on(tmp_path / "run", list(answered(name))), "samples": []})
+
+
+def test_of_two_forms_of_a_benchmark_the_scored_one_stands_beside_the_paper(tmp_path):
+    rows = [prediction(i, right=True, task="egoschema", answer=None, score=None) for i in range(9)]
+    rows += made_up(10, 1.0, task="egoschema_subset")
+    table = published_table(report_on(tmp_path / "run", rows))
+    place = table.heading.index("EgoSchema")
+    assert table.rows[0][place] == "100.0*" and table.rows[0][1] == "not run"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import published
 from ..charts import BLIND, FAINT, INK, OTHERS, OURS, PAPER, RULE, new_figure, png, tidy
-from .tables import name_of
+from .tables import by_column, name_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,7 +89,8 @@ def radar_of_kinds(benchmark: dict[str, Any], model: str) -> bytes | None:
 
 def radar_of_benchmarks(benchmarks: Sequence[dict[str, Any]], model: str) -> bytes | None:
     """One axis per benchmark of the paper's Table 1 that was run; None for too few."""
-    measured = [b for b in benchmarks if b["column"] and b["overall"]["accuracy"] is not None]
+    found = by_column(benchmarks).values()
+    measured = [b for b in found if b["overall"]["accuracy"] is not None]
     if len(measured) < LEAST_AXES:
         return None
     series = _own_series([b["overall"] for b in measured], model)
