@@ -210,10 +210,12 @@ def test_ids_are_unique_and_the_same_in_both_forms(tmp_path):
 
 @pytest.mark.parametrize("task", expand_names(["mvbench", "egoschema", "egoschema_subset", "mlvu"]))
 def test_missing_annotation_is_named_with_how_to_get_it(task, tmp_path):
-    with pytest.raises(MissingDataError, match=r"looked for .*; (get|download) "):
+    with pytest.raises(MissingDataError, match=r"json \(original\).*; (get|download) ") as error:
         get_task(task).items(tmp_path)
+    assert str(tmp_path / task.split("_")[0]) in str(error.value)
     report = get_task(task).check(tmp_path)
-    assert report.missing_annotations and not report.is_complete and report.how_to_get
+    assert str(tmp_path) in report.missing_annotations[0]
+    assert not report.is_complete and report.how_to_get
 
 
 def test_missing_data_folder_is_named(tmp_path):

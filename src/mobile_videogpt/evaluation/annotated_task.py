@@ -56,7 +56,8 @@ class AnnotatedTask(Task):
         folders = DataFolders(Path(data_dir), self.folder_names)
         files, layout = self._find(folders)
         if layout is None:
-            raise MissingDataError(f"{self._missing_files(folders)}; {self.how_to_get}")
+            missing = self._missing_files(folders)
+            raise MissingDataError(f"{self.title} is not there: {missing}; {self.how_to_get}")
         return self._items(layout, files, folders)
 
     def check(self, data_dir: str | Path) -> DataReport:
@@ -93,9 +94,10 @@ class AnnotatedTask(Task):
         return [], None
 
     def _missing_files(self, folders: DataFolders) -> str:
-        wanted = " or ".join(f"{layout.wanted} ({layout.name})" for layout in self.layouts)
-        where = " or ".join(str(root) for root in folders.roots)
-        return f"no annotation of {self.title} in {where}: looked for {wanted}"
+        """Where the annotation should be, in each layout."""
+        named = folders.data_dir / self.folder_names[0]
+        home = folders.roots[0] if len(folders.roots) > 1 else named
+        return " or ".join(f"{home / layout.wanted} ({layout.name})" for layout in self.layouts)
 
     def _items(self, layout: Layout, files: list[Path], folders: DataFolders) -> list[Item]:
         rows = layout.read(files)

@@ -61,7 +61,7 @@ class MVBench(MultipleChoiceTask):
     title = "MVBench"
     published_as = "MVBench"
     metric = "mvbench_accuracy"
-    folder_names = ("mvbench_video", "mvbench", "MVBench")
+    folder_names = ("mvbench", "MVBench", "mvbench_video")
     how_to_get = (
         "download OpenGVLab/MVBench from the Hugging Face hub (json/ and the archives of video/), "
         "unpack it and put the folder under the data folder as mvbench/"
