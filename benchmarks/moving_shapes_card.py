@@ -1,0 +1,99 @@
+"""Put the recorded runs of the MovingShapes test set into its card, between the markers.
+
+    python benchmarks/moving_shapes_card.py [--check]
+
+Reads benchmarks/results/moving-shapes-test.json and lmms-eval.json and fills in
+docs/moving-shapes.md and docs/evaluation.md. With --check nothing is written: the exit code says
+whether the pages show what was recorded.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from mobile_videogpt.synthetic.test_set import FixedQuestion, draw_questions
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+OWN, BOTH = RESULTS / "moving-shapes-test.json", RESULTS / "lmms-eval.json"
+
+
+def families() -> str:
+    """What is asked in each family, beside the baselines and the built-in model."""
+    report = json.loads(OWN.read_text(encoding="utf-8"))
+    (benchmark,) = report["benchmarks"]
+    first: dict[str, FixedQuestion] = {}
+    for fixed in draw_questions():
+        first.setdefault(fixed.question.family, fixed)
+    lines = [
+        "| Family | For example | Chance | Most frequent | Blind | Built-in model |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in benchmark["sub_tasks"]:
+        question = first[row["name"]].question
+        lines.append(f"| {row['name']} | {question.text} ({question.answer}) | {_cells(row)} |")
+    lines.append(f"| **all** | | {_cells(benchmark['overall'])} |")
+    return "\n".join([*lines, "", f"Percent, with 95 % intervals; {origin(report)}"]) + "\n"
+
+
+def harnesses() -> str:
+    """The same questions through both harnesses."""
+    report = json.loads(BOTH.read_text(encoding="utf-8"))
+    lines = [
+        "| Slot | Answers | Questions | lmms-eval | `mobile-videogpt eval` | Same answers |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, run in report["runs"].items():
+        slot = "chat" if name == "chat" else "simple (`--force_simple`)"
+        answers = "written" if run["answer_by"] == "generation" else "by likelihood"
+        lines.append(
+            f"| {slot} | {answers} | {run['questions']} | {run['lmms_eval_accuracy']:.2f} "
+            f"| {run['mobile_videogpt_accuracy']:.2f} | {run['same_answers']} |"
+        )
+    theirs = report["lmms_eval_environment"]
+    beside = (
+        f"lmms-eval {theirs['lmms_eval']} with PyAV {theirs['av']} beside ours with PyAV "
+        f"{report['own_av']}; {origin(report)}"
+    )
+    return "\n".join([*lines, "", beside]) + "\n"
+
+
+def origin(report: dict) -> str:
+    """Which commit, and when."""
+    return f"commit {report['commit']}, {report['date']}."
+
+
+PAGES = {
+    "docs/moving-shapes.md": {"families": families},
+    "docs/evaluation.md": {"harnesses": harnesses},
+}
+
+
+def _cells(row: dict) -> str:
+    low, high = row["interval"]["low"], row["interval"]["high"]
+    plain = (f"{100 * row[name]:.1f}" for name in ("chance", "majority", "blind"))
+    accuracy = f"{100 * row['accuracy']:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+    return " | ".join([*plain, accuracy])
+
+
+def main(arguments: list[str]) -> int:
+    """Fill in or check every page."""
+    stale = []
+    for page, tables in PAGES.items():
+        path = ROOT / page
+        text = wanted = path.read_text(encoding="utf-8")
+        for name, make in tables.items():
+            begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->"
+            before, rest = wanted.split(begin)
+            wanted = f"{before}{begin}{make()}{end}{rest.split(end)[1]}"
+        if wanted != text:
+            stale.append(page)
+            if "--check" not in arguments:
+                path.write_text(wanted, encoding="utf-8")
+    if stale:
+        print("changed:" if "--check" not in arguments else "stale:", ", ".join(stale))
+    return int(bool(stale) and "--check" in arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
