@@ -171,3 +171,15 @@ def test_mlvus_open_tasks_are_marked_twice(name):
     assert (result["value"], result["judged"], result["items"]) == (7, 2, 3)
     for reply in ("", "8/10", f'{{"{first}": 5}}', f'{{"{first}": 5, "{second}": 6}}'):
         assert task.read_verdict(reply) is None
+
+
+def test_the_old_mlvu_task_takes_the_codes_of_its_rows():
+    """Until 2025-03-15 the rows named their kinds by codes."""
+    codes = ("TR", "AR", "NQA", "ER", "PQA", "AO", "AC")
+    records = [{"task_type": code, "score": code in ("TR", "AC")} for code in (*codes, "AC")]
+    result = aggregate("mlvu", records)
+    assert result["value"] == result["mlvu_perception_score"] == pytest.approx(200 / 7)
+    assert result["over_items"] == pytest.approx(300 / 8)
+    assert result["by_sub_task"]["count"] == {"value": 100.0, "items": 2}
+    with pytest.raises(KeyError, match="'TR'; it has plotQA"):
+        aggregate("mlvu_dev", records)

@@ -195,7 +195,7 @@ class MlvuTest(MlvuDev):
 
     title = "MLVU test"
     published_as = None
-    folder_names = ("mlvu_test", "MLVU_Test")
+    folder_names = ("mlvu_test", "MLVU_Test", "mlvu")
     how_to_get = (
         "get the rows of sy1998/MLVU_Test and the videos of MLVU/MLVU_Test from the Hugging Face "
         "hub and put them under the data folder as mlvu_test/"
