@@ -215,9 +215,27 @@ def test_frames_of_a_folder_are_found_by_its_clock(tmp_path):
 def test_a_video_that_is_gone_has_no_picture(caplog):
     gone = prediction(0, right=True, video="gone.mp4", kept_times=(1.0,))
     assert draw_key_frames(gone) is None and "gone.mp4" in caplog.text
-    assert draw_key_frames(prediction(0, right=True)) is None
+
+
+def test_without_key_frames_the_stretch_in_question_is_shown(tmp_path):
+    for number in range(30):
+        Image.new("RGB", (40, 20), (8 * number, 0, 0)).save(tmp_path / f"{number:05d}.png")
+    asked = {"video": str(tmp_path), "fps": 3.0, "start": 2.0, "end": 5.0}
+    strip = np.asarray(picture_of(prediction(0, right=True, **asked)))
+    shades = [int(strip[top, left, 0]) for top in (30, 130) for left in (70, 226, 382, 538)]
+    assert abs(shades[0] - 48) < 6 and abs(shades[-1] - 120) < 6
+    assert shades == sorted(shades) and len(set(shades)) == 8
 
 
 def test_markdown_tables_escape_bars_and_mark_what_is_strong():
     lines = table_lines(Table(("a", "b"), [("x|y", "1"), ("whole", "2")], strong=(1,)))
     assert lines == ["| a | b |", "| :--- | ---: |", "| x\\|y | 1 |", "| **whole** | **2** |"]
+
+
+def test_how_another_model_was_asked_is_said(tmp_path):
+    remote = {"media": "frames", "instruction": "Answer with the letter."}
+    folder = write_run(tmp_path / "run", made_up(4, 0.5), engine="endpoint", remote=remote)
+    write_report(folder)
+    for name in ("report.md", "report.html"):
+        text = (folder / name).read_text(encoding="utf-8")
+        assert "Answer with the letter." in text and "endpoint" in text

@@ -20,7 +20,10 @@ from .statistics import Tally, difference, holm
 
 REPORT_FILE = "report.json"
 # What decides how answers are asked for and read: runs that differ in it differ for two reasons.
-JUDGING = ("scoring", "mlvu_era", "answer_by", "seed", "engine", "dtype", "merge_tokens")
+JUDGING = (
+    *("scoring", "mlvu_era", "answer_by", "seed"),
+    *("engine", "dtype", "merge_tokens", "remote"),
+)
 _FEW_VIDEOS = 20
 
 

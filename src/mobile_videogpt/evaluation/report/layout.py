@@ -75,6 +75,7 @@ def settings_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
         "answered by": run.get("answer_by"),
         "seed": run.get("seed"),
         "limit": ", ".join(map(str, sorted(limits))),
+        **{f"endpoint's {key}": value for key, value in (run.get("remote") or {}).items()},
     }
     return [(label, str(value)) for label, value in values.items() if value not in (None, "")]
 

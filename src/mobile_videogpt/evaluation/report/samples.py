@@ -79,25 +79,34 @@ def bare_question(result: Prediction) -> str:
 def draw_key_frames(result: Prediction) -> bytes | None:
     """The frames that the video encoder saw, with their seconds, as JPEG.
 
-    None where the video cannot be read any more, or the run did not note the frames.
+    Frames evenly over the video where the run noted none (another model's answers); None where the
+    video cannot be read any more.
     """
-    times = list(result.kept_times)
-    if not times:
-        return None
-    if len(times) > MOST_FRAMES:
-        chosen = np.linspace(0, len(times) - 1, MOST_FRAMES).round().astype(int)
-        times = [times[i] for i in chosen]
     # Reading needs the decoder; a report of figures alone does not.
     from mobile_videogpt.video.source import VideoError, open_source
 
     try:
         opened = open_source(_source(result), fps=result.fps)
+        times = _thinned(result.kept_times or _stretch(opened, result))
         frames = _frames_at(opened, times)
     except (VideoError, OSError) as error:
         logger.warning("no picture of %s in the report: %s", result.video, error)
         return None
     has_clock = opened.fps is not None
     return _strip(frames, [f"{t:.1f} s" if has_clock else f"frame {t:.0f}" for t in times])
+
+
+def _stretch(source: FrameSource, result: Prediction) -> list[float]:
+    """Seconds of all frames between the start and the end that the question is about."""
+    clock = source.times()
+    start, end = result.start or 0.0, result.end or float(clock[-1])
+    return [float(t) for t in clock if start <= t <= end] or [float(clock[0])]
+
+
+def _thinned(times: Sequence[float]) -> list[float]:
+    """At most MOST_FRAMES of them, evenly."""
+    places = np.linspace(0, len(times) - 1, min(MOST_FRAMES, len(times))).round().astype(int)
+    return [times[place] for place in places]
 
 
 def _source(result: Prediction) -> Any:
