@@ -183,3 +183,10 @@ def test_the_old_mlvu_task_takes_the_codes_of_its_rows():
     assert result["by_sub_task"]["count"] == {"value": 100.0, "items": 2}
     with pytest.raises(KeyError, match="'TR'; it has plotQA"):
         aggregate("mlvu_dev", records)
+
+
+def test_secret_answers_have_no_score_and_no_mean():
+    row = {**fixture("perceptiontest/hf_mc_question_val_validation.json")[0], "answer_id": None}
+    task = get_task("perceptiontest_val_mc")
+    assert task.score(row, 1) is None
+    assert aggregate("perceptiontest_val_mc", [(row, "B")])["value"] is None

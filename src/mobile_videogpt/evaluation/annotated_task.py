@@ -137,10 +137,16 @@ class MultipleChoiceTask(AnnotatedTask):
         """See `Task`: right answers over all items, and by sub-task."""
         return self.mean([as_scored(self, entry) for entry in scored_items])
 
-    def mean(self, scored: Sequence[Scored], counted: Sequence[Scored] | None = None) -> dict:
-        """The plain mean over `counted` (default: every item with a score), as the result."""
+    def mean(
+        self, scored: Sequence[Scored], counted: Sequence[Scored] | None = None
+    ) -> dict[str, Any]:
+        """The plain mean over `counted` as the result.
+
+        By default every item with a score counts; where all answers are secret there is no value.
+        """
         known = [s for s in scored if s.score is not None] if counted is None else counted
-        value = self.in_units(sum(s.score or 0.0 for s in known), len(known))
+        is_secret = counted is None and bool(scored) and not known
+        value = None if is_secret else self.in_units(sum(s.score or 0 for s in known), len(known))
         return self.result(value, scored, by_sub_task=self.by_sub_task(known))
 
     def in_units(self, correct: float, total: int) -> float:

@@ -55,6 +55,10 @@ _SUFFIXES = (".mp4", ".webm", ".avi", ".mkv")
 _TIMES = re.compile(r"_(\d+(?:\.\d+)?)_(\d+(?:\.\d+)?)$")
 
 
+class NoRightOptionError(AttributeError, ValueError):
+    """A question whose answer is none of its candidates."""
+
+
 class MVBench(MultipleChoiceTask):
     """One sub-task, `mvbench_<sub_task>`."""
 
@@ -135,10 +139,6 @@ class MVBench(MultipleChoiceTask):
         empty = [s for s in scored if s.is_empty]
         counted = scored if self.scoring == "strict" else [s for s in scored if not s.is_empty]
         return {**self.mean(scored, counted), "empty_outputs": len(empty)}
-
-
-class NoRightOptionError(AttributeError, ValueError):
-    """A question whose answer is none of its candidates."""
 
 
 class WholeMVBench(MVBench):
