@@ -64,7 +64,7 @@ class MlvuDev(MultipleChoiceTask):
 
     title = "MLVU dev"
     published_as: ClassVar[str | None] = "MLVU"
-    folder_names = ("mlvu", "MLVU")
+    folder_names: ClassVar[tuple[str, ...]] = ("mlvu", "MLVU")
     how_to_get = (
         "get MLVU/MVLU from the Hugging Face hub (json/ and video/, see https://github.com/"
         "JUNJIE99/MLVU; or the rows of sy1998/MLVU_dev) and put it under the data folder as mlvu/"
