@@ -190,3 +190,14 @@ def test_secret_answers_have_no_score_and_no_mean():
     task = get_task("perceptiontest_val_mc")
     assert task.score(row, 1) is None
     assert aggregate("perceptiontest_val_mc", [(row, "B")])["value"] is None
+
+
+def test_videos_that_could_not_be_read_are_wrong_beside_judged_answers():
+    unread = {"prediction": None, "score": 0.0, "error": "no such file", "verdict": None}
+    yes = {"prediction": "boat", "verdict": {"Correctness": "yes", "score": 4}, "error": None}
+    result = aggregate("activitynetqa", [yes, unread])
+    assert (result["value"], result["gpt_eval_score"], result["judged"]) == (50, 2, 2)
+    assert aggregate("activitynetqa", [unread])["value"] is None
+    marked = {"verdict": {"completeness": 4, "reliability": 4, "score": 8}, "error": None}
+    assert aggregate("mlvu_summary", [marked, unread])["value"] == 5
+    assert aggregate("mlvu_summary", [unread])["value"] is None

@@ -39,6 +39,7 @@ TYPE_NAMES = (
     "number",
     "other",
 )
+_NO = {"Correctness": "no", "score": 0}
 _FREE_TYPES = range(3, len(TYPE_NAMES))
 
 
@@ -121,10 +122,12 @@ class ActivityNetQA(AnnotatedTask, JudgedTask):
         """Percent yes among yes and no, and the judge's mean score over all judged items.
 
         A record without a verdict (keys `Correctness` and `score`, or `verdict` with both) counts
-        for `exact_match` only.
+        for `exact_match` only; but beside judged ones, a video that could not be read is a no.
         """
         records = [flat(entry) for entry in scored_items]
         verdicts = [v for v in map(_verdict_of, records) if v is not None]
+        if verdicts:
+            verdicts += [_NO for record in records if record.get("error") is not None]
         scores = [s for s in map(self.verdict_score, verdicts) if s is not None]
         accuracy = 100 * sum(scores) / len(scores) if scores else 0
         points = sum(int(verdict["score"]) for verdict in verdicts)

@@ -116,9 +116,15 @@ class MlvuGeneration(AnnotatedTask, JudgedTask):
         return float((verdict["score"] - lowest) / (highest - lowest))
 
     def aggregate(self, scored_items: Iterable[Any]) -> dict[str, Any]:
-        """The mean of the sums over judged items; None where nothing was judged."""
+        """The mean of the sums over judged items; None where nothing was judged.
+
+        Beside judged ones, a video that could not be read gets the lowest marks.
+        """
         records = [flat(entry) for entry in scored_items]
         verdicts = [v for v in (record.get("verdict") for record in records) if v]
+        if verdicts:
+            lowest = {**dict.fromkeys(self.marks, _LOWEST), "score": _LOWEST * len(self.marks)}
+            verdicts += [lowest for record in records if record.get("error") is not None]
         names = (*self.marks, "score")
         means = {name: _mean([verdict[name] for verdict in verdicts]) for name in names}
         return {
