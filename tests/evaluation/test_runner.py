@@ -152,13 +152,14 @@ def test_a_question_that_does_not_fit_is_wrong_and_the_next_is_asked(lively_chat
     assert by_id[items[3].id].error is None or str(BROKEN) in items[3].id
 
 
-def test_a_broken_model_stops_the_run(lively_chat, task, items, monkeypatch):
+@pytest.mark.parametrize("part", ["encode_from_features", "generate"])
+def test_a_broken_model_stops_the_run(lively_chat, task, items, monkeypatch, part):
     def explode(*args, **options):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(lively_chat.engine, "generate", explode)
+    monkeypatch.setattr(lively_chat.engine, part, explode)
     with pytest.raises(RuntimeError, match="out of memory"):
-        list(answer_items(lively_chat, task, items[:1]))
+        list(answer_items(lively_chat, task, items[:1], is_blind=False))
 
 
 def test_shards_share_the_videos_and_leave_none_out(items):

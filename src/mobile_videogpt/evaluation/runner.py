@@ -46,12 +46,17 @@ def answer_items(
 
     Yields:
         The predictions, video by video, in the order in which the videos first come.
+
+    Raises:
+        RuntimeError: the model itself failed, for instance for want of memory.
     """
     groups = by_video(items)
     by = answer_by or task.answer_by
     blind = _open_blind(chat, task, groups) if is_blind else None
     chat.forget()
     for group, (_, video) in zip(groups, chat.open_each(_parts(groups)), strict=True):
+        if isinstance(video, RuntimeError):
+            raise video  # the model broke, not the video: no question could be answered
         if isinstance(video, Exception):
             logger.warning("%s: %s", group[0].video.path, one_sentence(video))
             yield from (failed_item(task, item, one_sentence(video)) for item in group)

@@ -36,21 +36,31 @@ def require(tasks: Sequence[Task], data_dir: Path) -> None:
     Raises:
         ValueError: naming the files and where they come from.
     """
-    for report in (task.check(data_dir) for task in tasks):
-        missing = len(report.missing_videos)
-        if not report.items:
-            wanted = "; ".join(report.missing_annotations) or "no question in its annotation"
-            raise ValueError(f"{report.task}: {wanted}; {report.how_to_get}")
-        if missing == report.videos:
-            raise ValueError(
-                f"{report.task}: none of its {missing} videos is there, for instance "
-                f"{report.missing_videos[0]}; {report.how_to_get}"
-            )
-        if missing:
+    reports = [task.check(data_dir) for task in tasks]
+    refused = [reason for reason in map(_why_not, reports) if reason is not None]
+    if refused:
+        more = f"; {len(refused) - 1} more tasks lack data (--dry-run)" if len(refused) > 1 else ""
+        raise ValueError(f"{refused[0]}{more}")
+    for report in reports:
+        if report.missing_videos:
             say(
-                f"{report.task}: {missing} of {report.videos} videos are missing, their questions "
-                f"count as wrong: {_some(report.missing_videos)}"
+                f"{report.task}: {len(report.missing_videos)} of {report.videos} videos are "
+                f"missing, their questions count as wrong: {_some(report.missing_videos)}"
             )
+
+
+def _why_not(report: DataReport) -> str | None:
+    """Why a task cannot begin at all; None if it can."""
+    missing = len(report.missing_videos)
+    if not report.items:
+        wanted = "; ".join(report.missing_annotations) or "its annotation holds no question"
+        return f"{report.task}: {wanted}; {report.how_to_get}"
+    if missing == report.videos:
+        return (
+            f"{report.task}: none of its {missing} videos is there, for instance "
+            f"{report.missing_videos[0]}; {report.how_to_get}"
+        )
+    return None
 
 
 def _lines(report: DataReport) -> list[str]:
