@@ -252,8 +252,20 @@ def direct():
 
 
 def texts(outputs):
-    """The harness's class where it is installed, bare texts elsewhere."""
+    """What the harness takes out of its own class; bare outputs where it is not installed."""
     return [getattr(output, "text", output) for output in outputs]
+
+
+def test_a_likelihood_comes_in_the_class_that_the_harness_unwraps(model, monkeypatch):
+    """lmms-eval 0.7.3 makes text of a bare pair: "(3.2, True)", which no task can read."""
+    module = ModuleType("lmms_eval.api.instance")
+    module.GenerationResult = lambda text: SimpleNamespace(text=text)
+    for name in ("lmms_eval", "lmms_eval.api"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    (wrapped,) = model.loglikelihood(instances(likelihood("two")))
+    loss, is_greedy = wrapped.text
+    assert loss > 0 and isinstance(is_greedy, bool)
 
 
 def instances(*requests):
@@ -298,7 +310,7 @@ def test_an_unreadable_video_leaves_its_questions_without_an_answer(model, tmp_p
     losses = model.loglikelihood(
         instances((QUESTION, "two", lambda row: [str(broken)], 0, "shapes", "test"))
     )
-    assert losses == [(math.inf, False)]
+    assert texts(losses) == [(math.inf, False)]
 
 
 def test_the_chat_slot_answers_as_the_simple_one(model):
@@ -315,7 +327,7 @@ def likelihood(answer, doc_id=0, question=QUESTION):
 def test_the_smallest_loss_is_the_likeliest_answer(model, direct):
     options = ["zero", "one", "two", "three"]
     requests = instances(*(likelihood(o, doc_id) for doc_id in (0, 1) for o in options))
-    losses = model.loglikelihood(requests)
+    losses = texts(model.loglikelihood(requests))
     for doc_id in (0, 1):
         own = [loss for loss, _ in losses[4 * doc_id : 4 * doc_id + 4]]
         scores = direct.score(CLIPS[doc_id], QUESTION, options)
@@ -326,14 +338,14 @@ def test_the_smallest_loss_is_the_likeliest_answer(model, direct):
 def test_the_greedy_answer_is_known_as_such(model, direct):
     greedy = str(direct.ask(CLIPS[0], QUESTION))
     others = [n for n in ("zero", "one", "two") if n != greedy]
-    pairs = model.loglikelihood(instances(*(likelihood(a) for a in (*others, greedy))))
+    pairs = texts(model.loglikelihood(instances(*(likelihood(a) for a in (*others, greedy)))))
     assert [is_greedy for _, is_greedy in pairs] == [False] * len(others) + [True]
 
 
 def test_losses_may_be_per_token(direct):
     adapter = MobileVideoGPTSimple("moving-shapes", device="cpu", likelihood="mean")
     adapter.task_dict = TASKS
-    (loss, _) = adapter.loglikelihood(instances(likelihood("it changes color")))[0]
+    ((loss, _),) = texts(adapter.loglikelihood(instances(likelihood("it changes color"))))
     (score,) = direct.score(CLIPS[0], QUESTION, ["it changes color"])
     assert score.tokens > 1 and loss == pytest.approx(-score.per_token, rel=1e-4)
 
@@ -416,7 +428,7 @@ def run_task(config, rows, adapter):
             options = config["doc_to_choice"](row)
             assert options[config["doc_to_target"](row)] == options["ABCDE".index(row["answer"])]
             given = [(prompt, f" {option}", visual, *place) for option in options]
-            results = adapter.loglikelihood(instances(*given))
+            results = texts(adapter.loglikelihood(instances(*given)))
         records.append(config["process_results"](row, results)["accuracy"])
     return config["metric_list"][0]["aggregation"](records), records
 

@@ -114,8 +114,8 @@ class MobileVideoGPTSimple(_base_class()):  # type: ignore[misc]
         _log_speed(tokens, seconds, len(asked))
         return outputs
 
-    def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
-        """One (loss, is_greedy) pair a request.
+    def loglikelihood(self, requests: Sequence[Any]) -> list[Any]:
+        """One (loss, is_greedy) pair a request, in the harness's own wrapping where it has one.
 
         The harness's base class promises log-likelihoods, but its tasks take the answer with the
         *smallest* number, because its models return losses: so does this one, the negative
@@ -132,7 +132,7 @@ class MobileVideoGPTSimple(_base_class()):  # type: ignore[misc]
                 options = [asked[place].continuation for place in same]
                 for place, loss in zip(same, self._losses(video, question, options), strict=True):
                     losses[place] = loss
-        return losses
+        return [_wrapped(pair) for pair in losses]
 
     def generate_until_multi_round(self, requests: Sequence[Any]) -> list[Any]:
         """Not offered: none of the video benchmarks asks in rounds."""
@@ -210,6 +210,15 @@ class MobileVideoGPTChat(MobileVideoGPTSimple):
 
     is_simple = False
     read: Reader = staticmethod(read_chat)
+
+
+def _wrapped(pair: tuple[float, bool]) -> Any:
+    """A likelihood as it gets through the harness, whose evaluator turns a bare pair into text."""
+    try:
+        from lmms_eval.api.instance import GenerationResult
+    except ImportError:
+        return pair
+    return GenerationResult(text=pair)
 
 
 def _with_counts(text: str, answer: Answer) -> Any:
