@@ -325,7 +325,7 @@ def answered(name):
         )  # fmt: skip
 
 
-WITHOUT_FIXTURE = {"mlvu_test", "mlvu_sub_scene", "mlvu_summary"}
+WITHOUT_FIXTURE = {"mlvu_sub_scene", "mlvu_summary"}
 
 
 @pytest.mark.parametrize("name", sorted(set(TASK_NAMES) - WITHOUT_FIXTURE))
@@ -337,6 +337,9 @@ def test_every_task_has_a_report_that_agrees_with_its_own_aggregate(tmp_path, na
         assert value is None and name in {"egoschema", "activitynetqa"}
         return
     scale = 100 if found["harness"]["unit"] == "percent" else 1
+    if name == "mlvu_test":  # its fixture lacks kinds, which the harness counts as zero
+        assert any("Without" in remark for remark in found["remarks"])
+        scale *= len(found["sub_tasks"]) / 9
     assert scale * found["overall"]["accuracy"] == pytest.approx(value)
     assert to_markdown({**report_on(tmp_path / "run", list(answered(name))), "samples": []})
 

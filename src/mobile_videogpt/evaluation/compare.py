@@ -16,7 +16,7 @@ from .report.benchmarks import Benchmark, benchmarks_of
 from .report.build import ANSWER_COLUMNS, build_answers
 from .report.results import read_run
 from .run_folder import RUN_FILE
-from .statistics import Tally, difference, holm
+from .statistics import FEW_VIDEOS, Tally, difference, holm
 
 REPORT_FILE = "report.json"
 # What decides how answers are asked for and read: runs that differ in it differ for two reasons.
@@ -24,7 +24,6 @@ JUDGING = (
     *("scoring", "mlvu_era", "answer_by", "seed"),
     *("engine", "dtype", "merge_tokens", "remote"),
 )
-_FEW_VIDEOS = 20
 
 
 @dataclass(frozen=True)
@@ -171,7 +170,7 @@ def _remarks(first: Answers, second: Answers, compared: Sequence[dict[str, Any]]
                 f"{row['title']}: {row['left_out']['a']} questions of A and "
                 f"{row['left_out']['b']} of B left out, without a score in the other run or at all"
             )
-        if row["overall"]["videos"] < _FEW_VIDEOS:
+        if row["overall"]["videos"] < FEW_VIDEOS:
             found.append(
                 f"{row['title']}: only {row['overall']['videos']} videos, the test is too sure"
             )

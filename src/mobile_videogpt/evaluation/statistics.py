@@ -18,6 +18,7 @@ import numpy as np
 
 LEVEL = 0.95
 RESAMPLES = 2000
+FEW_VIDEOS = 20  # below, draws repeat too few videos, and intervals are too narrow
 _NO_SPREAD = 1e-9  # sums in another order differ in the last digit
 PAIRED_RESAMPLES = 10_000  # p values are multiples of one over this
 

@@ -65,6 +65,8 @@ def _add_charts(report: dict[str, Any]) -> dict[str, bytes]:
 
     try:
         for benchmark in report["benchmarks"]:
+            if benchmark["overall"]["accuracy"] is None:
+                continue
             name, title = benchmark["name"], benchmark["title"]
             keep(f"bars-{name}", f"{title}: accuracy", draw_bars(benchmark, model))
             radar = radar_of_kinds(benchmark, model)

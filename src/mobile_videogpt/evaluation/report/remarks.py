@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..predictions import Prediction
+from ..statistics import FEW_VIDEOS
 from .benchmarks import Benchmark
 from .results import Run
 
@@ -17,7 +18,6 @@ _ERA = (
     "Answers read as lmms-eval did in its era {era!r}; which of the three the paper's numbers come "
     "from is not recorded."
 )
-FEW_VIDEOS = 20
 
 
 def remarks_on(benchmark: Benchmark, results: Sequence[Prediction], run: Run) -> list[str]:
@@ -63,7 +63,7 @@ def _counts(results: Sequence[Prediction]) -> list[str]:
     drawn = sum(r.random for r in results)
     empty = sum(not r.output.strip() and r.error is None for r in results)
     secret = sum(r.answer is None for r in results)
-    videos = len({r.video for r in results})
+    videos = len({r.video for r in results if r.score is not None})
     found = []
     if unreadable:
         found.append(f"{unreadable:,} questions got no answer (see below) and count as wrong.")
@@ -73,6 +73,6 @@ def _counts(results: Sequence[Prediction]) -> list[str]:
         found.append(f"{empty:,} answers are empty.")
     if secret:
         found.append(f"{secret:,} answers are kept secret by the benchmark: nothing to score here.")
-    if videos < FEW_VIDEOS and len(results) > secret:
+    if 0 < videos < FEW_VIDEOS:
         found.append(f"Only {videos} videos: the intervals are too narrow.")
     return found

@@ -90,7 +90,7 @@ def draw_key_frames(result: Prediction) -> bytes | None:
         times = _thinned(result.kept_times or _stretch(opened, result))
         frames = _frames_at(opened, times)
     except (VideoError, OSError) as error:
-        logger.warning("no picture of %s in the report: %s", result.video, error)
+        logger.warning("a sample of the report has no picture: %s", error)
         return None
     has_clock = opened.fps is not None
     return _strip(frames, [f"{t:.1f} s" if has_clock else f"frame {t:.0f}" for t in times])

@@ -9,6 +9,7 @@ from typing import Any
 from .. import published
 
 NOT_RUN = "not run"
+NOT_SCORED = "not scored"
 NOTHING = "–"
 Cells = tuple[str, ...]
 
@@ -105,6 +106,8 @@ def _columns(benchmarks: Sequence[dict[str, Any]]) -> list[str]:
 def _measured_cell(benchmark: dict[str, Any] | None) -> str:
     if benchmark is None:
         return NOT_RUN
+    if benchmark["overall"]["accuracy"] is None:
+        return NOT_SCORED
     mark = "*" if benchmark["remarks"] else ""
     return f"{percent(benchmark['overall']['accuracy'])}{mark}"
 
