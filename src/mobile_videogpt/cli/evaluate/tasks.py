@@ -189,8 +189,11 @@ def _report(args: argparse.Namespace, output: Path) -> None:
     from mobile_videogpt.evaluation.report import write_report
 
     report = write_report(output)
-    for entry in report["unreadable"]:
+    unreadable = report["unreadable"]
+    for entry in unreadable[: data_report.SHOWN]:
         say(f"without an answer, so wrong: {entry['video']} ({entry['error']})")
+    if len(unreadable) > data_report.SHOWN:
+        say(f"and {len(unreadable) - data_report.SHOWN} more videos: {output / 'report.md'}")
     if args.json and moving_shapes.is_alone(args):
         answer_json(moving_shapes.recorded_report(args, output))
     elif args.json:
