@@ -18,7 +18,8 @@ made as it is asked about."""
 EPILOG = """\
 tasks: mvbench (its 20 sub-tasks, or mvbench_<sub-task>), egoschema_subset, egoschema (full set,
 writes the submission), mlvu_dev, mlvu_test, mlvu_generation, nextqa_mc_test,
-perceptiontest_val_mc, activitynetqa, moving-shapes (needs no data)
+perceptiontest_val_mc, activitynetqa, moving-shapes (needs no data), moving-shapes-test (fixed
+questions, by which models are compared)
 
 examples:
   mobile-videogpt eval moving-shapes --seed 7 --limit 200
