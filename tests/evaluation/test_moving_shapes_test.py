@@ -46,11 +46,14 @@ def test_the_score_is_the_mean_over_the_families(items):
     rows = [{"row": item.row, "output": item.answer} for item in items]
     result = aggregate(TASK, rows)
     assert result["value"] == 100.0 and result["items"] == len(items) == 1800
-    rows = [{"row": i.row, "output": "A", "sub_task": i.sub_task} for i in items]
-    result = aggregate(TASK, rows)
+    result = aggregate(TASK, [(item.row, "A") for item in items])
     right = sum(item.answer == "A" for item in items)
     assert result["value"] == pytest.approx(100 * right / len(items))
     assert len(result["by_sub_task"]) == 9
+    few = [(item.row, item.answer) for item in items[:4]] + [(items[4].row, "Z")]
+    families = aggregate(TASK, few)["by_sub_task"]
+    shares = [row["value"] for row in families.values()]
+    assert aggregate(TASK, few)["value"] == pytest.approx(sum(shares) / len(shares))
 
 
 def test_the_clip_as_asked_about_is_the_clip_in_the_file(items, tmp_path):

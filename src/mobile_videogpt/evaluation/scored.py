@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _NESTED = ("row", "item", "doc")
 _PREDICTIONS = ("prediction", "pred_answer", "pred", "pred_id", "parsed")
-_SUB_TASKS = ("sub_task", "task_type", "question_type", "type", "area")
+_SUB_TASKS = ("sub_task", "task_type", "question_type", "type", "area", "family")
 _SCORES = ("score", "correct", "exact_match", "accuracy")
 
 
