@@ -258,8 +258,10 @@ def test_latency_is_that_of_the_first_question_about_a_video():
 
 
 def test_likelihoods_are_not_decoded():
-    rows = made_up(4, 1.0, tokens=0, decode_s=0.0)
-    assert describe_speed(rows)["decode_tok_s"] is None
+    rows = made_up(4, 1.0, tokens=0, decode_s=0.0, answer_by="likelihood")
+    found = describe_speed(rows)
+    assert found["decode_tok_s"] is None and found["tokens_mean"] is None
+    assert describe_speed([*rows, prediction(9, right=True, tokens=6)])["tokens_mean"] == 6
 
 
 def test_videos_that_were_not_read_take_no_time():

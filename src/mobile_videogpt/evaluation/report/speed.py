@@ -24,13 +24,14 @@ def describe_speed(results: Sequence[Prediction]) -> dict[str, Any] | None:
     # steps as tokens.
     decoded = [(r.tokens, r.decode_s) for r in answered if r.tokens and r.decode_s]
     decode_s = sum(spent for _, spent in decoded)
+    written = [r.tokens for r in answered if r.answer_by == "generation"]
     return {
         "questions": len(answered),
         "videos": len({r.video for r in answered}),
         "first_question_s": _spread([r.seconds for r in answered if r.is_first]),
         "follow_up_s": _spread([r.seconds for r in answered if not r.is_first]),
         "first_token_s": _spread([r.ttft_s for r in answered if r.is_first and r.ttft_s]),
-        "tokens_mean": _rounded(fmean(r.tokens for r in answered)),
+        "tokens_mean": _rounded(fmean(written)) if written else None,
         "decode_tok_s": _rounded(sum(n for n, _ in decoded) / decode_s) if decode_s else None,
         "questions_per_minute": _rounded(60 * len(answered) / sum(seconds)),
     }

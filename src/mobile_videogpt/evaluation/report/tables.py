@@ -199,8 +199,13 @@ def _speed_cells(value: float | dict[str, float] | None) -> Cells:
     if value is None:
         return NOTHING, NOTHING
     if isinstance(value, dict):
-        return f"{value['median']:.3g}", f"{value['p90']:.3g}"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}", ""
+        return _figure(value["median"]), _figure(value["p90"])
+    return _figure(value), ""
+
+
+def _figure(value: float) -> str:
+    """Three digits that count, never as a power of ten."""
+    return f"{value:,.0f}" if abs(value) >= 100 or isinstance(value, int) else f"{value:.3g}"
 
 
 def unreadable_table(report: dict[str, Any], most: int = 50) -> Table | None:
