@@ -7,11 +7,13 @@ import sys
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mobile_videogpt.cli.output import say
-from mobile_videogpt.evaluation.predictions import Prediction
-from mobile_videogpt.evaluation.task import Task
+
+if TYPE_CHECKING:
+    from mobile_videogpt.evaluation.predictions import Prediction
+    from mobile_videogpt.evaluation.task import Task
 
 
 class RunProgress:
