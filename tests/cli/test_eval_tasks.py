@@ -156,7 +156,8 @@ def test_a_run_killed_anywhere_and_resumed_equals_one_that_ran_through(
 
     with monkeypatch.context() as patch:
         patch.setattr(prediction_files.JsonLinesFile, "append", append_until_killed)
-        assert evaluate(out)[0] == 130
+        code, _, err = evaluate(out)
+        assert code == 130 and "the same command goes on" in err
     assert not (out / "report.json").exists()
     code, _, err = evaluate(out)
     assert code == 0 and told(out) == uninterrupted
@@ -244,7 +245,8 @@ def test_a_process_alone_asks_everything_on_the_device_it_is_told(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert process_device("cpu") == "cpu"
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    assert process_device("auto") == "cuda:1"
+    assert process_device("auto") == process_device("cuda") == "cuda:1"
+    assert process_device("cuda:0") == "cuda:0"
 
 
 # refusals

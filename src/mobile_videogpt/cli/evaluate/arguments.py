@@ -150,9 +150,9 @@ def process_shard(given: tuple[int, int] | None) -> tuple[int, int]:
 
 
 def process_device(device: str) -> str:
-    """`device`; under a launcher, "auto" on a machine with GPUs is this process's own."""
+    """`device`; under a launcher, "auto" and "cuda" are this process's own GPU, if there are any."""
     local = os.environ.get("LOCAL_RANK")
-    if device != "auto" or local is None:
+    if device not in ("auto", "cuda") or local is None:
         return device
     import torch
 

@@ -42,7 +42,11 @@ def run(args: argparse.Namespace) -> int:
     plan = _plan(args)
     output = output_folder(args)
     data_report.require(tasks, plan.data_dir)
-    runs = _answer(args, tasks, plan, output)
+    try:
+        runs = _answer(args, tasks, plan, output)
+    except KeyboardInterrupt:
+        say(f"the answers so far are in {output}; the same command goes on from there")
+        raise
     # Whoever ends last finds all answers there, and does what is left to do once.
     is_merged = [run.merge() for run in runs]
     if not all(is_merged):
