@@ -150,7 +150,7 @@ def process_shard(given: tuple[int, int] | None) -> tuple[int, int]:
 
 
 def process_device(device: str) -> str:
-    """`device`; under a launcher, "auto" and "cuda" are this process's own GPU, if there are any."""
+    """`device`; under a launcher, "auto" and "cuda" are this process's own GPU, if any."""
     local = os.environ.get("LOCAL_RANK")
     if device not in ("auto", "cuda") or local is None:
         return device
