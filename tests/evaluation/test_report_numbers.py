@@ -207,6 +207,16 @@ def test_secret_answers_are_said_to_be_secret(tmp_path):
     assert any("secret" in remark for remark in found["remarks"])
 
 
+def test_what_the_benchmarks_server_said_stands_beside_the_paper(tmp_path):
+    rows = [prediction(i, right=True, task="egoschema", answer=None, score=None) for i in range(9)]
+    folder = write_run(tmp_path / "run", [*rows, *made_up(9, 1.0, task="egoschema_subset")])
+    (folder / "egoschema" / "server.json").write_text('{"accuracy_percent": 31.4}')
+    report = build_report(read_run(folder))
+    table = published_table(report)
+    assert table.rows[0][table.heading.index("EgoSchema")] == "31.4*"
+    assert "31.4 % right, says the benchmark's server" in to_markdown(report)
+
+
 # --- remarks
 
 

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     _write_files(args, runs)
     _report(args, output)
     if args.submit:
-        _submit(runs)
+        _submit(runs, output)
     if num_unjudged:
         say(f"{num_unjudged} answers have no verdict; the same command again judges those only")
     return 1 if num_unjudged else 0
@@ -181,12 +181,15 @@ def _write_files(args: argparse.Namespace, runs: Sequence[TaskRun]) -> None:
             say(f"{run.task.name}: {path}")
 
 
-def _submit(runs: Sequence[TaskRun]) -> None:
+def _submit(runs: Sequence[TaskRun], output: Path) -> None:
     """Send submissions to the servers that score them; after all else, as they may be away."""
+    from mobile_videogpt.evaluation.report import write_report
+
     for run in runs:
         accuracy = run.submit()
         if accuracy is not None:
             say(f"{run.task.name}: the benchmark's server says {accuracy:.2f} percent")
+            write_report(output)  # now with that number
 
 
 def _report(args: argparse.Namespace, output: Path) -> None:

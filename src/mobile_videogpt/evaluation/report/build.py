@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..predictions import Prediction
+from ..run import SERVER_FILE
 from ..task import TASK_NAMES, JudgedTask, get_task
 from ..word_overlap import word_scores
 from .accuracy import describe_benchmark
@@ -81,7 +82,16 @@ def _benchmark(benchmark: Benchmark, run: Run) -> dict[str, Any]:
         "remarks": remarks_on(benchmark, results, run),
         "harness": _harness_numbers(benchmark, results, run),
         "words": word_scores(results) if _is_judged(benchmark) else None,
+        "server": _server_accuracy(benchmark, run),
     }
+
+
+def _server_accuracy(benchmark: Benchmark, run: Run) -> float | None:
+    """What the benchmark's own server said of secret answers; None where it was not asked."""
+    path = run.folder / benchmark.tasks[0] / SERVER_FILE
+    if not path.is_file():
+        return None
+    return float(json.loads(path.read_text(encoding="utf-8"))["accuracy_percent"]) / 100
 
 
 def _is_judged(benchmark: Benchmark) -> bool:

@@ -101,6 +101,9 @@ def sections(report: dict[str, Any]) -> list[Section]:
 def headline(benchmark: dict[str, Any]) -> str:
     """The number of one benchmark, in a sentence."""
     overall = benchmark["overall"]
+    if benchmark["server"] is not None:
+        said = percent(benchmark["server"])
+        return f"{said} % right, says the benchmark's server; {overall['questions']:,} questions."
     if overall["accuracy"] is None:
         return f"Nothing scored; {overall['questions']:,} questions answered."
     return (

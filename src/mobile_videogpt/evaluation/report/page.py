@@ -44,6 +44,9 @@ def to_page(report: dict[str, Any], pictures: Mapping[str, bytes]) -> str:
 def _card(benchmark: dict[str, Any]) -> dict[str, str]:
     overall = benchmark["overall"]
     below = f"{overall['questions']:,} questions"
+    if benchmark["server"] is not None:
+        figure = f"{percent(benchmark['server'])} %"
+        return {"figure": figure, "label": benchmark["title"], "below": f"{below}, by its server"}
     if overall["accuracy"] is None:
         return {"figure": NOTHING, "label": benchmark["title"], "below": f"{below}, not scored"}
     return {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import published
 from ..charts import BLIND, FAINT, INK, OTHERS, OURS, PAPER, RULE, new_figure, png, tidy
-from .tables import by_column, name_of
+from .tables import by_column, name_of, published_accuracy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,10 +90,11 @@ def radar_of_kinds(benchmark: dict[str, Any], model: str) -> bytes | None:
 def radar_of_benchmarks(benchmarks: Sequence[dict[str, Any]], model: str) -> bytes | None:
     """One axis per benchmark of the paper's Table 1 that was run; None for too few."""
     found = by_column(benchmarks).values()
-    measured = [b for b in found if b["overall"]["accuracy"] is not None]
+    measured = [b for b in found if published_accuracy(b) is not None]
     if len(measured) < LEAST_AXES:
         return None
-    series = _own_series([b["overall"] for b in measured], model)
+    rows = [{**b["overall"], "accuracy": published_accuracy(b)} for b in measured]
+    series = _own_series(rows, model)
     complete = [name for name in measured[0]["paper"] if all(name in b["paper"] for b in measured)]
     shares = {name: [b["paper"][name] for b in measured] for name in complete}
     series += _paper_series(shares)
