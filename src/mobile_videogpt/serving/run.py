@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import importlib.util
 import logging
+import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
@@ -46,8 +47,13 @@ def serve(
     """
     server = build_server(chat, settings, name, on_ready)
     listener = listen(settings)
-    with contextlib.suppress(KeyboardInterrupt):
-        server.run(sockets=[listener])
+    # uvicorn raises the signal again when it has ended; being told to stop is no failure.
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[listener])
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def require_packages() -> None:

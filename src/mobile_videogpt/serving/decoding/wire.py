@@ -114,7 +114,7 @@ def read_clip(pipe: IO[bytes], header: dict[str, Any], count: int, max_pixels: i
     except (KeyError, TypeError, ValueError) as error:
         raise WireError("a clip is described wrongly") from error
     is_sane = 0 < len(sizes) <= len(order) == count == len(fields["frame_times"])
-    is_sane &= all(0 < height * width <= max_pixels for height, width in sizes)
+    is_sane &= all(min(size) > 0 and size[0] * size[1] <= max_pixels for size in sizes)
     if not is_sane or not set(order) <= set(range(len(sizes))):
         raise WireError("a clip is described wrongly")
     frames = []

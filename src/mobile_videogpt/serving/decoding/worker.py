@@ -72,11 +72,17 @@ def decode(
         # Their clock is their rate: all of them are considered.
         clip = read_video(frames, fps=sampling.fps, rate=sampling.fps or 1.0, **part)
     else:
-        file = io.BytesIO(files[0])
+        file = _Sent(files[0])
         check_video(file, limits)
         clip = read_video(file, rate=sampling.fps or 1.0, **part)
     check_times(clip.num_frames, clip.duration_s, limits)
     return filled_up(clip, sampling.count)
+
+
+class _Sent(io.BytesIO):
+    """A file, with what messages call it."""
+
+    name = "the video"
 
 
 def filled_up(clip: VideoClip, count: int) -> VideoClip:
