@@ -282,12 +282,22 @@ def test_answers_are_those_of_the_chat_in_the_order_asked(model, direct):
 
 def test_each_video_is_opened_once(model, monkeypatch):
     opened = []
-    original = model.chat.open
-    monkeypatch.setattr(
-        model.chat, "open", lambda source, **part: opened.append(source) or original(source, **part)
-    )
+
+    def open_each(parts):
+        for part, video in original(parts):
+            opened.append(part.source)
+            yield part, video
+
+    original = model.chat.open_each
+    monkeypatch.setattr(model.chat, "open_each", open_each)
     model.generate_until(instances(simple(0), simple(1), simple(0), simple(1)))
     assert opened == CLIPS
+
+
+def test_what_is_no_fault_of_the_video_ends_the_run(model, monkeypatch):
+    monkeypatch.setattr(model.chat, "open_each", lambda parts: [(parts[0], MemoryError("full"))])
+    with pytest.raises(MemoryError, match="full"):
+        model.generate_until(instances(simple(0)))
 
 
 def test_an_answer_ends_before_a_stop_text(model):

@@ -149,29 +149,34 @@ class MobileVideoGPTSimple(_base_class()):  # type: ignore[misc]
 
     def _videos(self, asked: Sequence[Request]) -> Iterator[tuple[list[int], EncodedVideo]]:
         """Each video that can be read, after the places of the requests about it."""
+        from mobile_videogpt.chat import VideoPart
+
         by_clip: dict[Clip, list[int]] = {}
         for place, request in enumerate(asked):
             by_clip.setdefault(request.clip, []).append(place)
+        parts = [VideoPart(clip.source, clip.start, clip.end) for clip in by_clip]
+        opened = self._progress(self.chat.open_each(parts), len(parts))
         unreadable = 0
-        for clip, places in self._progress(by_clip.items()):
-            try:
-                video = self.chat.open(clip.source, start=clip.start, end=clip.end)
-            except VideoError as error:
+        for places, (_, video) in zip(by_clip.values(), opened, strict=True):
+            if isinstance(video, VideoError):
                 unreadable += len(places)
-                logger.error("%s (%d questions stay without an answer)", error, len(places))
+                logger.error("%s (%d questions stay without an answer)", video, len(places))
                 continue
+            if isinstance(video, Exception):
+                raise video
             yield places, video
             # No frame is shared with the next video: no answer depends on what was asked before.
             self.chat.forget()
         if unreadable:
             logger.error("%d of %d questions are about unreadable videos", unreadable, len(asked))
 
-    def _progress(self, items: Any) -> Any:
+    def _progress(self, items: Any, total: int) -> Any:
         from rich.console import Console
         from rich.progress import track
 
         is_shown = sys.stderr.isatty() and getattr(self, "_rank", 0) == 0
-        return track(list(items), "videos", console=Console(stderr=True), disable=not is_shown)
+        console = Console(stderr=True)
+        return track(items, "videos", total=total, console=console, disable=not is_shown)
 
     def _generate(self, video: EncodedVideo, request: Request) -> tuple[str, Answer]:
         """The answer up to a stop text, and what it cost."""
@@ -182,10 +187,12 @@ class MobileVideoGPTSimple(_base_class()):  # type: ignore[misc]
         text = ""
         for piece in stream:
             text += piece
-            if (shorter := cut(text, settings.stop)) is not None:
+            if cut(text, settings.stop) is not None:
                 stream.close()
-                return shorter, stream.finish()
-        return text, stream.finish()
+                break
+        answer = stream.finish()
+        shorter = cut(answer.text, settings.stop)
+        return (answer.text if shorter is None else shorter), answer
 
     def _losses(
         self, video: EncodedVideo, question: str, options: Sequence[str]
