@@ -19,7 +19,8 @@ from mobile_videogpt.engines.decoding import TokenChooser, generate_ids
 from mobile_videogpt.engines.onnx.key_value_cache import KeyValueCache
 from mobile_videogpt.engines.onnx.language_session import LanguageSession
 from mobile_videogpt.engines.onnx.manifest import Manifest
-from mobile_videogpt.engines.onnx.sessions import frugal_run, open_session
+from mobile_videogpt.engines.onnx.sessions import frugal_run, give_memory_back, open_session
+from mobile_videogpt.engines.videomamba import open_runner
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -87,6 +88,7 @@ class OnnxEngine:
 
     def encode_frames(self, image_pixels: torch.Tensor, watch: Stopwatch) -> torch.Tensor:
         """The image encoder's features of any number of frames: (1, F, 3, H, W) -> (1, F, N, D)."""
+        give_memory_back()  # what decoding the video took
         with watch.measure("image_encoder"):
             parts = [
                 self._run("image_encoder", "features", pixel_values=frames)
@@ -105,25 +107,38 @@ class OnnxEngine:
             watch: receives the seconds of each part.
         """
         features = image_features[0].float()
-        self._visual.pop("image_encoder", None)
+        self._close("image_encoder")
         with watch.measure("selection"):
             scores, kept = self._run("selection", "scores", "kept", features=features)
         with watch.measure("video_encoder"):
             key_frames = video_pixels[0].float()[torch.from_numpy(kept)]
-            video_features = self._run("video_encoder", "features", pixel_values=key_frames)
-        self._visual.pop("video_encoder", None)
+            video_features = self._encode_video(key_frames)
+        self._close("video_encoder")
         with watch.measure("projectors"):
             embeds = self._run(
                 "projectors",
                 "visual_embeds",
                 image_features=features,
-                video_features=torch.from_numpy(video_features),
+                video_features=video_features,
             )
         return VisualTokens(
             visual_embeds=torch.from_numpy(embeds)[None],
             frame_scores=tuple(scores.tolist()),
             kept_frames=tuple(kept.tolist()),
         )
+
+    def _encode_video(self, key_frames: torch.Tensor) -> torch.Tensor:
+        """(K, 3, h, w) -> (K, N, D): compiled loops where they apply, else the graph."""
+        path = self.folder / "video_encoder.safetensors"
+        run = open_runner(path, self.config.video_config, len(key_frames))
+        if run is None:
+            return torch.from_numpy(self._run("video_encoder", "features", pixel_values=key_frames))
+        return run(key_frames[None])[0, 1:].unflatten(0, (len(key_frames), -1))
+
+    def _close(self, part: str) -> None:
+        """Let a part go that has done its work for this video."""
+        self._visual.pop(part, None)
+        give_memory_back()
 
     def _run(self, part: str, *outputs: str, **inputs: torch.Tensor) -> Any:
         """One part's outputs as arrays: the array itself if there is one."""

@@ -4,7 +4,8 @@ The key-value cache of a video's prefix is shared by all questions about it. Eve
 copy with room for its answer, so the shared one stays as it was, also when an answer is interrupted
 halfway.
 
-On a CPU a plain Qwen2 is run by `qwen2.Qwen2Runner`, everything else by transformers' own forward.
+On a CPU a plain Qwen2 is run by `qwen2.Qwen2Runner` and the video encoder, where numba is
+installed, by `videomamba.VideoMambaRunner`; everything else by the model's own forward.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from mobile_videogpt.engines.devices import synchronize
 from mobile_videogpt.engines.int8 import Int8Linear
 from mobile_videogpt.engines.kv_cache import fork_cache, new_cache
 from mobile_videogpt.engines.qwen2 import Qwen2Runner
+from mobile_videogpt.engines.videomamba import VideoMambaRunner
+from mobile_videogpt.engines.videomamba_weights import fits_encoder, runner_tensors
 from mobile_videogpt.models.placeholders import place_tokens
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ class TorchEngine:
         language_model = model.language_model
         fits = Qwen2Runner.fits(language_model)
         self._runner = Qwen2Runner(language_model) if fits else None
+        self._video_runner: VideoMambaRunner | None = None  # made when the first video comes
 
     @property
     def device(self) -> torch.device:
@@ -118,7 +122,7 @@ class TorchEngine:
             scores, kept = model.select(image_features)  # (1, T), (1, kept)
         key_pixels = video_pixels[:, kept[0].to(video_pixels.device)].to(self.device)
         with watch.measure("video_encoder"):
-            video_features = model.encode_video_frames(key_pixels)
+            video_features = self._encode_video(key_pixels)
         with watch.measure("projectors"):
             visual_embeds = model.project_features(image_features, video_features)  # (1, V, E)
         return VisualTokens(
@@ -126,6 +130,16 @@ class TorchEngine:
             frame_scores=tuple(scores[0].float().tolist()),
             kept_frames=tuple(kept[0].tolist()),
         )
+
+    def _encode_video(self, key_pixels: torch.Tensor) -> torch.Tensor:
+        """(1, K, 3, h, w) -> (1, K, N, D); with compiled loops where they apply."""
+        model = self.model
+        if self.device.type != "cpu" or not fits_encoder(model.video_encoder, key_pixels.shape[1]):
+            return model.encode_video_frames(key_pixels)
+        if self._video_runner is None:
+            tensors = runner_tensors(model.video_encoder, is_int8=False)
+            self._video_runner = VideoMambaRunner(tensors, model.config.video_config)
+        return model.encode_video_frames(key_pixels, self._video_runner)
 
     @torch.inference_mode()
     def prefill(

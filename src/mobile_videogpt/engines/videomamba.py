@@ -12,20 +12,66 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 from torch.nn import functional as F
 
 from mobile_videogpt.config import VideoMambaConfig
-from mobile_videogpt.engines.int8 import Int8Linear
+from mobile_videogpt.engines.int8 import Int8Linear, has_int8_kernel
 from mobile_videogpt.engines.team import Member, run_together
 from mobile_videogpt.models.scan_kernel import WORTHWHILE_STATES, decay_rates, has_numba
 
 ROWS_AT_ONCE = 256  # tokens that pass from product to product within the L2 cache
 TAPS = 4  # of the convolution that the loop is written for
 LANES = 16  # channels of a vector of the scan
+
+
+def is_worthwhile(config: VideoMambaConfig, frames: int) -> bool:
+    """Whether loops for a clip of so many frames exist, and are worth loading the compiler."""
+    length = 1 + frames * config.grid_size**2
+    return (
+        config.conv_kernel == TAPS
+        and config.intermediate_size % LANES == 0
+        and length * config.intermediate_size * config.state_size >= WORTHWHILE_STATES
+    )
+
+
+def open_runner(path: Path, config: VideoMambaConfig, frames: int) -> VideoMambaRunner | None:
+    """The runner of a file by `write_runner_tensors`.
+
+    Returns:
+        None where there is no such file, or this machine lacks what running it takes.
+    """
+    if not path.is_file() or not VideoMambaRunner.fits(config, frames):
+        return None
+    tensors = _File(path)
+    if "0/out_levels" in tensors and not has_int8_kernel():
+        return None
+    return VideoMambaRunner(tensors, config)
+
+
+class _File(Mapping[str, Tensor]):
+    """A file's tensors, each read when it is asked for: all of them at once are never needed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with safe_open(path, framework="pt") as file:
+            self._names = list(file.keys())
+
+    def __getitem__(self, name: str) -> Tensor:
+        # A copy, lest the mapping of the whole file outlive this call.
+        with safe_open(self._path, framework="pt") as file:
+            return file.get_tensor(name).clone()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 class VideoMambaRunner:
@@ -38,19 +84,13 @@ class VideoMambaRunner:
 
     def __init__(self, tensors: Mapping[str, Tensor], config: VideoMambaConfig) -> None:
         self.config = config
-        self._tensors = {name: tensor for name, tensor in tensors.items() if "/" not in name}
-        self._blocks = [_Block(tensors, f"{i}/", config) for i in range(config.num_hidden_layers)]
+        self._tensors = {name: tensors[name] for name in tensors if "/" not in name}
+        self._blocks = _build_blocks(tensors, config)
 
     @staticmethod
     def fits(config: VideoMambaConfig, frames: int) -> bool:
-        """Whether the loops can run a clip of so many frames here, and are worth compiling."""
-        length = 1 + frames * config.grid_size**2
-        return (
-            config.conv_kernel == TAPS
-            and config.intermediate_size % LANES == 0
-            and length * config.intermediate_size * config.state_size >= WORTHWHILE_STATES
-            and has_numba()
-        )
+        """Whether the loops can run a clip of so many frames here, and are worth it."""
+        return is_worthwhile(config, frames) and has_numba()
 
     @torch.inference_mode()
     def __call__(self, pixel_values: Tensor) -> Tensor:
@@ -106,7 +146,7 @@ class _Block:
     def __init__(
         self, tensors: Mapping[str, Tensor], prefix: str, config: VideoMambaConfig
     ) -> None:
-        own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        own = {n.removeprefix(prefix): tensors[n] for n in tensors if n.startswith(prefix)}
         self.to_x, self.to_z, self.out = (_Product(own, name) for name in ("to_x", "to_z", "out"))
         self.norm = own["norm"].numpy()
         self.taps = own["taps"].numpy()  # (2, 4, C)
@@ -117,6 +157,19 @@ class _Block:
         self.step_bias = own["step_bias"].numpy()
         self.rates = decay_rates(own["decay"]).numpy()  # (2, C / 16, N, 16)
         self.skip = own["skip"].numpy()
+
+
+def _build_blocks(tensors: Mapping[str, Tensor], config: VideoMambaConfig) -> list[_Block]:
+    """In all threads: oneDNN takes a while to pack matrices in 8 bits."""
+    count = config.num_hidden_layers
+    found: list[_Block | None] = [None] * count
+
+    def build(member: Member) -> None:
+        for i in member.share(count):
+            found[i] = _Block(tensors, f"{i}/", config)
+
+    run_together(build)
+    return [block for block in found if block is not None]
 
 
 class _Pass:

@@ -4,13 +4,42 @@ tensors, in the order in which its loops read them.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import cast
 
 import torch
-from torch import Tensor
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from mobile_videogpt.engines.int8 import quantize_weight
-from mobile_videogpt.models.videomamba import MambaBranch, VideoMambaBlock, VideoMambaModel
+from mobile_videogpt.engines.videomamba import VideoMambaRunner
+from mobile_videogpt.models.videomamba import (
+    BidirectionalMamba,
+    MambaBranch,
+    RMSNorm,
+    VideoMambaBlock,
+    VideoMambaEmbeddings,
+    VideoMambaModel,
+)
+
+_OWN_MODULES = {
+    *(VideoMambaModel, VideoMambaEmbeddings, VideoMambaBlock, BidirectionalMamba, MambaBranch),
+    *(RMSNorm, nn.ModuleList, nn.Linear, nn.Conv1d, nn.Conv3d),
+}
+
+
+def fits_encoder(model: VideoMambaModel, frames: int) -> bool:
+    """Whether a `VideoMambaRunner` can stand in for this encoder.
+
+    Not with adapters around its layers, not with hooks, and in float32 only.
+    """
+    modules = list(model.modules())
+    return (
+        all(type(m) in _OWN_MODULES for m in modules)
+        and not any(m._forward_hooks or m._forward_pre_hooks for m in modules)
+        and all(weight.dtype == torch.float32 for weight in model.parameters())
+        and VideoMambaRunner.fits(model.config, frames)
+    )
 
 
 @torch.no_grad()
@@ -34,6 +63,12 @@ def runner_tensors(model: VideoMambaModel, is_int8: bool) -> dict[str, Tensor]:
         found = _block_tensors(block, is_int8)
         tensors |= {f"{number}/{name}": tensor for name, tensor in found.items()}
     return {name: tensor.detach() for name, tensor in tensors.items()}
+
+
+def write_runner_tensors(path: Path, model: VideoMambaModel, is_int8: bool) -> None:
+    """Write what `videomamba.open_runner` reads; arguments as in `runner_tensors`."""
+    tensors = runner_tensors(model, is_int8)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
 
 
 def _block_tensors(block: VideoMambaBlock, is_int8: bool) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ only those; both streams are projected and stand as one run of visual tokens in 
 input. Every step is a method, so that a caller can time it, cache its result or replace it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,11 +153,15 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, VideoGenerationMix
         first_frames = torch.arange(num_chunks, device=kept.device) * config.frames_per_chunk
         return scores.flatten(1), (kept + first_frames[:, None]).flatten(1)
 
-    def encode_video_frames(self, video_pixel_values: Tensor) -> Tensor:
+    def encode_video_frames(
+        self, video_pixel_values: Tensor, run: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
         """Return VideoMamba's patch features of the key frames.
 
         Args:
             video_pixel_values: (B, K, 3, H, W), normalised for the video encoder.
+            run: maps clips (B, T, 3, H, W) to tokens (B, 1 + T * N, D) in the video encoder's
+                place: an engine may have a faster form of it.
 
         Returns:
             (B, K, N, D) without the class token; N is 0 where the configuration leaves this
@@ -167,8 +172,11 @@ class MobileVideoGPTForConditionalGeneration(PreTrainedModel, VideoGenerationMix
         # A still is a clip of one frame: there is nothing to share out among passes.
         passes = min(self.config.video_passes, video_pixel_values.shape[1])
         pixels = video_pixel_values.unflatten(1, (-1, passes)).transpose(1, 2).flatten(0, 1)
-        with torch.set_grad_enabled(trains(self.video_encoder)):
-            hidden = self.video_encoder(pixels).last_hidden_state  # (B * P, 1 + K / P * N, D)
+        if run is not None:
+            hidden = run(pixels)
+        else:
+            with torch.set_grad_enabled(trains(self.video_encoder)):
+                hidden = self.video_encoder(pixels).last_hidden_state  # (B * P, 1 + K / P * N, D)
         features = hidden[:, 1:].unflatten(1, (pixels.shape[1], -1))
         return features.unflatten(0, (-1, passes)).transpose(1, 2).flatten(1, 2)  # (B, K, N, D)
 

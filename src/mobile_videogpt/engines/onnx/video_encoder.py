@@ -3,6 +3,9 @@
 The selective scan is ONNX's `Scan`, one step per turn, one `Scan` for each direction: a step works
 on all states of one direction at once, (state, channels), which stay in the cache nearest to the
 processor. Forms without a loop were slower: they read and write every state several times.
+
+Beside the graph of a large encoder lie the tensors of `engines.videomamba`, whose compiled loops
+are several times faster. The engine uses them where numba is installed.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ import torch
 from mobile_videogpt.config import VideoMambaConfig
 from mobile_videogpt.engines.onnx.graph import Graph, loop_body
 from mobile_videogpt.engines.onnx.layers import Layers, NumberFormat
+from mobile_videogpt.engines.videomamba import is_worthwhile
+from mobile_videogpt.engines.videomamba_weights import write_runner_tensors
 from mobile_videogpt.models.videomamba import (
     BidirectionalMamba,
     MambaBranch,
@@ -37,7 +42,8 @@ def write_video_encoder(
             make the scan's inputs stay float32.
 
     Returns:
-        The files written.
+        The files written: the graph's, and where loops would be worth compiling what they compute
+        with.
     """
     config: VideoMambaConfig = model.config
     graph = Graph(path)
@@ -60,7 +66,11 @@ def write_video_encoder(
     patches = graph.node("Slice", normed, one, end, axis)
     features = layers.reshape(patches, num_frames, tokens, config.hidden_size)
     graph.output(features, "features", [num_frames, tokens, config.hidden_size])
-    return graph.save()
+    files = graph.save()
+    if is_worthwhile(config, num_frames):
+        files.append(path.with_suffix(".safetensors"))
+        write_runner_tensors(files[-1], model, is_int8=number_format == "int8")
+    return files
 
 
 def _embed(layers: Layers, pixels: str, embeddings: VideoMambaEmbeddings, num_frames: int) -> str:
