@@ -75,10 +75,11 @@ def test_a_judge_may_come_later_and_is_asked_once_about_each_answer(
         "mobile_videogpt.evaluation.run.answer_items", lambda chat, task, items, **o: iter(items)
     )
     with serve(in_turn(FINE, "{'pred': 'no', 'score': 1}", FINE)) as server:
-        assert evaluate(*judging(server), "--judge-concurrency", 1)[0] == 0
+        code, _, err = evaluate(*judging(server), "--judge-concurrency", 1)
+        assert code == 0 and "judged by judge: 3 questions, 66.7 % right" in err
         assert scores(tmp_path) == [1.0, 0.0, 1.0]
         code, _, err = evaluate(*judging(server))
-        assert code == 0 and "not comparable" not in err
+        assert code == 0 and "not comparable" not in err and "judged by" not in err
         assert evaluate()[0] == 0
         assert len(server.requests) == NUMBER
         assert scores(tmp_path) == [1.0, 0.0, 1.0]

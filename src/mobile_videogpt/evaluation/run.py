@@ -105,10 +105,12 @@ class TaskRun:
         found = self._predictions.read()
         return [found[item.id] for item in self.items]
 
-    @property
-    def is_judged(self) -> bool:
-        """Whether a judge has spoken about every answer of a complete task."""
-        return all(p.verdict is not None or p.error is not None for p in self.predictions())
+    def num_unjudged(self, model: str | None = None) -> int:
+        """Open answers of a complete task on which this judge, or any if None, has not spoken."""
+        return sum(
+            p.error is None and (p.verdict is None or model not in (None, p.judge))
+            for p in self.predictions()
+        )
 
     def judge(self, endpoint: Endpoint, on_verdict: OnVerdict = _ignore) -> int:
         """Let a judge speak about the open answers of a complete task.

@@ -45,13 +45,20 @@ class RunProgress:
 
     def begin(self, task: Task, questions: int, answered: Sequence[Prediction]) -> None:
         """A task begins, part of it answered by an earlier run."""
-        self._name, self._questions = task.name, questions
+        self._begin(task.name, questions, answered)
+        if answered and len(answered) < questions:
+            say(f"{task.name}: {len(answered)} of {questions} questions are answered already")
+
+    def begin_judging(self, task: Task, judge: str, questions: int) -> None:
+        """A judge begins to speak about a task's answers."""
+        self._begin(f"{task.name} judged by {judge}", questions, ())
+
+    def _begin(self, name: str, questions: int, answered: Sequence[Prediction]) -> None:
+        self._name, self._questions = name, questions
         self._answered, self._failed, self._scores = 0, 0, []
         for prediction in answered:
             self._count(prediction)
         self._start = time.perf_counter()
-        if answered and len(answered) < questions:
-            say(f"{task.name}: {len(answered)} of {questions} questions are answered already")
         if self._bar is not None:
             if self._row is not None:
                 self._bar.remove_task(self._row)

@@ -18,7 +18,7 @@ from mobile_videogpt.cli.evaluate.arguments import (
 )
 from mobile_videogpt.cli.evaluate.progress import RunProgress
 from mobile_videogpt.cli.evaluate.tables import print_report
-from mobile_videogpt.cli.output import answer, answer_json, say, status
+from mobile_videogpt.cli.output import answer, answer_json, say
 from mobile_videogpt.evaluation.task import JudgedTask, Task, expand_names, get_task
 
 if TYPE_CHECKING:
@@ -139,15 +139,13 @@ def _judge(args: argparse.Namespace, runs: Sequence[TaskRun]) -> int:
         if not isinstance(run.task, JudgedTask):
             continue
         if args.judge_url is None:
-            if not run.is_judged:
+            if run.num_unjudged():
                 say(
                     f"{run.task.name}: no judge (--judge-url), so words are compared: not "
                     "comparable with published numbers"
                 )
             continue
-        count = len(run.items)
-        with status(f"{args.judge_url} judges {count} answers of {run.task.name}"):
-            num_unjudged += _judge_task(run, _endpoint(args, run.task, run.folder))
+        num_unjudged += _judge_task(run, _endpoint(args, run.task, run.folder))
     return num_unjudged
 
 
@@ -155,11 +153,18 @@ def _judge_task(run: TaskRun, judge: Endpoint) -> int:
     """Judge one task; a judge that cannot be reached costs its verdicts, not the report."""
     from mobile_videogpt.evaluation.endpoint import EndpointError
 
+    waiting = run.num_unjudged(judge.model)
+    if not waiting:
+        return 0
     try:
-        return run.judge(judge)
+        with RunProgress() as progress:
+            progress.begin_judging(run.task, judge.model, waiting)
+            num_unjudged = run.judge(judge, progress.advance)
+            progress.end()
+            return num_unjudged
     except EndpointError as error:
         say(f"error: {run.task.name}: {error}")
-        return len(run.items)
+        return waiting
 
 
 def _endpoint(args: argparse.Namespace, task: JudgedTask, folder: Path) -> Endpoint:
