@@ -105,7 +105,10 @@ def test_pairs_find_a_difference_that_single_intervals_hide():
 def test_equal_runs_do_not_differ():
     tally = Tally(coin(np.random.default_rng(2), 0.5, 50), range(50))
     found = difference(tally, tally)
-    assert found.value == 0 and found.p_value == 1 and found.interval.low == 0
+    assert found.value == 0 and found.p_value == 1
+    # Fifty videos without a difference do not prove that there is none.
+    assert found.interval.low == -found.interval.high == -wilson(0.0, 50).high
+    assert found.interval.method == "wilson"
 
 
 def test_equally_good_runs_are_called_different_at_the_promised_rate():
@@ -120,7 +123,7 @@ def test_equally_good_runs_are_called_different_at_the_promised_rate():
 def test_the_sign_of_a_difference_is_first_minus_second():
     videos = list(range(40))
     better, worse = Tally([1.0] * 40, videos), Tally([0.0] * 40, videos)
-    assert difference(better, worse).value == 1
+    assert difference(better, worse).value == difference(better, worse).interval.high == 1
     swapped = difference(worse, better)
     assert swapped.value == -1 and swapped.p_value == pytest.approx(2 / 10_001)
 

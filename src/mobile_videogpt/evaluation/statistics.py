@@ -148,9 +148,15 @@ def difference(
         raise ValueError("the two runs are tallied over different videos; pass both the same list")
     drawn = _draw([first, second], resamples, seed)
     gaps = drawn[:, 0] - drawn[:, 1]
-    tail = min((gaps <= 0).sum(), (gaps >= 0).sum())
+    tail = min((gaps <= _NO_SPREAD).sum(), (gaps >= -_NO_SPREAD).sum())
     p_value = min(1.0, 2 * (int(tail) + 1) / (resamples + 1))
-    return Difference(first.mean() - second.mean(), _percentiles(gaps), p_value)
+    value = first.mean() - second.mean()
+    if np.ptp(gaps) >= _NO_SPREAD:
+        return Difference(value, _percentiles(gaps), p_value)
+    # Nowhere did the runs differ otherwise: how often might they, elsewhere?
+    reach = wilson(0.0, len(first.totals)).high
+    around = Interval(max(-1.0, value - reach), min(1.0, value + reach), "wilson")
+    return Difference(value, around, p_value)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
