@@ -314,6 +314,11 @@ def test_moving_shapes_with_a_folder_gives_the_recorded_report_and_can_be_resume
     }
 
 
-def test_moving_shapes_without_a_folder_refuses_what_needs_one(run):
-    code, _, err = run("eval", "moving-shapes", "--limit", 2, "--shard", "1/2")
+def test_moving_shapes_without_a_folder_refuses_what_needs_one(run, monkeypatch):
+    for option in (("--shard", "1/2"), ("--retry-errors",)):
+        code, _, err = run("eval", "moving-shapes", "--limit", 2, *option)
+        assert code == 1 and "--output" in err
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    code, _, err = run("eval", "moving-shapes", "--limit", 2)
     assert code == 1 and "--output" in err

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mobile_videogpt.cli.arguments import quiet_libraries, require_writable_folder
+from mobile_videogpt.cli.evaluate.arguments import process_shard
 from mobile_videogpt.cli.evaluate.progress import RunProgress
 from mobile_videogpt.cli.evaluate.tables import print_families
 from mobile_videogpt.cli.output import answer_json
@@ -27,9 +28,11 @@ def is_report_only(args: argparse.Namespace) -> bool:
 
 def run(args: argparse.Namespace) -> int:
     """Ask, and print the accuracies; nothing is kept but what --output names."""
-    for option, value in (("--shard", args.shard), ("--retry-errors", args.retry_errors or None)):
-        if value is not None:
-            raise ValueError(f"{option} needs a run's folder; name one with --output")
+    if process_shard(args.shard)[1] > 1 or args.retry_errors:
+        raise ValueError(
+            "--shard, --retry-errors and several processes need a run's folder; name one with "
+            "--output"
+        )
     if args.output is not None:
         require_writable_folder(args.output)
     quiet_libraries(args.debug)
