@@ -45,3 +45,14 @@ def test_every_picture_of_the_report_is_in_the_repository(report):
     names = [picture["file"] for picture in report["pictures"]]
     names += [sample["picture"] for sample in report["samples"]]
     assert names and all((FOLDER / name).is_file() for name in names)
+
+
+def test_the_documented_comparison_is_the_recorded_one(capsys):
+    from mobile_videogpt.cli.evaluate.compare import print_comparison
+
+    path = RESULTS / "compare-merged-tokens.json"
+    print_comparison(json.loads(path.read_text(encoding="utf-8")))
+    printed = capsys.readouterr().out
+    page = (RESULTS.parent.parent / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```text\n(MovingShapes.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    assert block in printed

@@ -33,11 +33,12 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         answer_json(compared)
     else:
-        _print(compared)
+        print_comparison(compared)
     return 0
 
 
-def _print(compared: dict[str, Any]) -> None:
+def print_comparison(compared: dict[str, Any]) -> None:
+    """Who was compared, and a row for each benchmark and kind of question."""
     for side in ("a", "b"):
         about = compared[side]
         answer(f"{side.upper()}: {about['path']} ({about.get('model', 'unknown model')})")
