@@ -429,3 +429,10 @@ def test_the_miniature_says_once_what_it_is(caplog):
         loading.say_what_the_miniature_is()
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "MovingShapes" in caplog.text
+
+
+def test_a_question_is_read_as_it_was_written(chat):
+    """Benchmarks fix their prompts to the last line end."""
+    question = "How many objects move?"
+    plain, ended = (chat._question_ids(text, ()) for text in (question, f"{question}\n"))
+    assert len(ended) > len(plain)

@@ -267,7 +267,7 @@ class VideoChat:
 
         Args:
             video: what `open` returned, or anything that `open` takes.
-            question: what to ask.
+            question: what to ask, with all its blanks.
             options: those of `stream`.
 
         Raises:
@@ -287,7 +287,7 @@ class VideoChat:
 
         Args:
             video: what `open` returned, or anything that `open` takes.
-            question: what to ask.
+            question: what to ask, with all its blanks.
             history: earlier (question, answer) pairs about the same video.
             generation: fields of `GenerationOptions`: max_new_tokens, do_sample, temperature,
                 top_k, top_p, repetition_penalty, seed.
@@ -409,7 +409,7 @@ class VideoChat:
     def _question_ids(self, question: str, history: History) -> list[int]:
         if not question.strip():
             raise ValueError('the question is empty; ask something, e.g. "What happens?"')
-        token_ids = self.processor.question_ids(question.strip(), history=history)
+        token_ids = self.processor.question_ids(question, history=history)
         prompt = len(self.processor.prefix_ids()) + len(token_ids)
         room = self.config.text_config.max_position_embeddings
         if prompt >= room:
