@@ -76,6 +76,22 @@ def test_a_clip_is_what_reading_it_here_gives(pool, clip_bytes, sampling):
     assert all(map(np.array_equal, clip.frames, expected.frames))
 
 
+def test_many_files_do_not_fill_a_decoder(monkeypatch, clip_bytes):
+    """Cut-off films leave decoders behind; with them, memory would soon be short."""
+    pool = DecodePool(replace(LIMITS, memory_bytes=700_000_000), 1)
+    try:
+        films = [clip_bytes(seed) for seed in (1, 2, 3)]
+        expected = [read_video(io.BytesIO(film)).frames for film in films]
+        for number in range(45):
+            clip = decode(pool, films[number % 3])
+            assert all(map(np.array_equal, clip.frames, expected[number % 3])), number
+            with pytest.raises(VideoError):
+                decode(pool, films[number % 3][:3000])
+        assert pool.deaths == 0
+    finally:
+        pool.close()
+
+
 def test_fewer_frames_are_filled_up_with_the_last(pool, clip_bytes):
     clip = decode(pool, clip_bytes(1), sampling=replace(SAMPLING, num_frames=3))
     assert len(clip.frames) == 16 and len(set(clip.frame_times)) == 3

@@ -159,8 +159,8 @@ class _Process:
             header = request_header([len(data) for data in files], kind, sampling)
             write_message(self._requests, header, *files)
             reply = read_header(self._replies)
+            self.ends = bool(reply.get("ends"))
             if "error" in reply:
-                self.ends = bool(reply.get("ends"))
                 raise VideoError(str(reply["error"]))
             return read_clip(self._replies, reply, sampling.count, limits.pixels)
 
@@ -199,5 +199,7 @@ class _Deadline:
 def _environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     source = str(Path(__file__).parents[3])  # where this package was imported from
+    # Otherwise every thread of a decoder reserves address space, which is limited.
+    kept["MALLOC_ARENA_MAX"] = "2"
     kept["PYTHONPATH"] = os.pathsep.join(filter(None, [source, kept.get("PYTHONPATH")]))
     return kept

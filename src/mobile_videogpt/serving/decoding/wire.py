@@ -86,8 +86,8 @@ def request_header(sizes: list[int], kind: str, sampling: Sampling) -> dict[str,
     return {"kind": kind, "sizes": sizes, "sampling": asdict(sampling)}
 
 
-def write_clip(pipe: IO[bytes], clip: VideoClip) -> None:
-    """Send a clip; frames that are one object are sent once."""
+def write_clip(pipe: IO[bytes], clip: VideoClip, more: dict[str, Any]) -> None:
+    """Send a clip, and `more` in its header; frames that are one object are sent once."""
     places: dict[int, int] = {}
     frames: list[np.ndarray] = []
     for frame in clip.frames:
@@ -97,7 +97,7 @@ def write_clip(pipe: IO[bytes], clip: VideoClip) -> None:
     header = {name: getattr(clip, name) for name in _CLIP_FIELDS}
     header["order"] = [places[id(frame)] for frame in clip.frames]
     header["sizes"] = [frame.shape[:2] for frame in frames]
-    write_message(pipe, {"clip": header}, *(frame.data for frame in frames))
+    write_message(pipe, {**more, "clip": header}, *(frame.data for frame in frames))
 
 
 def read_clip(pipe: IO[bytes], header: dict[str, Any], count: int, max_pixels: int) -> VideoClip:

@@ -5,12 +5,14 @@ Run by `pool`; imports neither torch nor the model, so that it starts fast and s
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import IO, Any
 
 from mobile_videogpt.serving.decoding.checks import check_picture, check_times, check_video
@@ -27,6 +29,7 @@ from mobile_videogpt.video.errors import VideoError
 from mobile_videogpt.video.rgb import rgb_from_image
 from mobile_videogpt.video.source import VideoClip, read_video
 
+UNREADABLE = "the video cannot be read: the file is damaged, or its codec is not supported."
 TOO_MUCH_MEMORY = "the video needs more memory to decode than is allowed: make it smaller."
 
 
@@ -37,6 +40,7 @@ def main() -> int:
     logging.disable(logging.CRITICAL)
     limits = DecodingLimits(**read_header(requests))
     limit_process(limits)
+    gc.freeze()  # what is there now stays: looking for garbage is quick
     write_message(replies, {"ready": True})
     while True:
         try:
@@ -47,14 +51,25 @@ def main() -> int:
         allow_seconds(limits.time_s)
         try:
             clip = decode(header["kind"], files, Sampling(**header["sampling"]), limits)
+        except VideoError as error:
+            reply: dict[str, Any] = {"error": " ".join(str(error).split())}
         except MemoryError:
-            # What is left of the memory is anyone's guess, and a new process is cheap.
-            write_message(replies, {"error": TOO_MUCH_MEMORY, "ends": True})
-            return 0
-        except Exception as error:
-            write_message(replies, {"error": _reason(error)})
-            continue
-        write_clip(replies, clip)
+            reply = {"error": TOO_MUCH_MEMORY, "ends": True}
+        except Exception:
+            reply = {"error": UNREADABLE, "ends": True}
+        else:
+            reply = {}
+        # Decoders of broken files are held in cycles, with their threads: the next file would find
+        # less memory, and its frames would come out damaged.
+        gc.collect()
+        if is_half_full(limits):
+            reply["ends"] = True
+        if "error" in reply:
+            write_message(replies, reply)
+        else:
+            write_clip(replies, clip, reply)
+        if reply.get("ends"):
+            return 0  # a new process is cheap
 
 
 def decode(
@@ -98,6 +113,15 @@ def filled_up(clip: VideoClip, count: int) -> VideoClip:
     )
 
 
+def is_half_full(limits: DecodingLimits) -> bool:
+    """Whether this process has grown to half of its address space (where Linux tells)."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except (OSError, ValueError):
+        return False
+    return pages * os.sysconf("SC_PAGE_SIZE") > limits.memory_bytes / 2
+
+
 def limit_process(limits: DecodingLimits) -> None:
     """Let the system end this process before it takes the machine's memory or writes a file."""
     try:
@@ -132,12 +156,6 @@ def _take_standard_output() -> IO[bytes]:
     own = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return os.fdopen(own, "wb")
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, VideoError):
-        return " ".join(str(error).split())
-    return "the video cannot be read: the file is damaged, or its codec is not supported."
 
 
 if __name__ == "__main__":
