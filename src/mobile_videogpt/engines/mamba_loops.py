@@ -18,8 +18,7 @@ from mobile_videogpt.models.scan_loops import LANES, OPTIONS, ROWS, advance, wid
 f32, i32 = np.float32, np.int32
 _LOG2E = f32(1.44269504)
 _MAGIC, _LEAST = f32(12582912.0), f32(-126.0)
-_ONE, _LEVELS, _SMALLEST = f32(1.0), f32(127.0), f32(1e-30)
-_ROUNDER = f32(12582912.0 + 128)  # and 128 stands for zero
+_ONE = f32(1.0)
 _E1, _E2, _E3 = f32(0.693146978), f32(0.240222421), f32(0.0555073372)
 _E4, _E5 = f32(0.00967151321), f32(0.00132647345)
 # log(1 + e) over e for 0 <= e <= 1; the relative error is 2e-7.
@@ -91,13 +90,13 @@ def _softplus(x):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(**OPTIONS)
-def add_rows(hidden, product, scales):  # type: ignore[no-untyped-def]
-    """`hidden += product * scales`; (rows, D), (rows, D), (rows,)."""
+def add_rows(hidden, product):  # type: ignore[no-untyped-def]
+    """`hidden += product`; (rows, D) each."""
     wide_vectors()
     for t in range(len(hidden)):
-        row, added, scale = hidden[t], product[t], scales[t]
+        row, added = hidden[t], product[t]
         for c in range(len(row)):
-            row[c] += added[c] * scale
+            row[c] += _widen(added[c])
 
 
 @numba.njit(**{**OPTIONS, "fastmath": True})  # for a sum in any order
@@ -111,44 +110,26 @@ def rms_norm(hidden, weight, epsilon, normed):  # type: ignore[no-untyped-def]
             total += row[c] * row[c]
         factor = _ONE / np.sqrt(total / f32(len(row)) + f32(epsilon))
         for c in range(len(row)):
-            out[c] = row[c] * factor * weight[c]
+            out[c] = _narrow(out, row[c] * factor * weight[c])
 
 
 @numba.njit(**OPTIONS)
-def quantise(x, levels, scales):  # type: ignore[no-untyped-def]
-    """Rows as bytes around 128 with a scale for each: `x = (levels - 128) * scales`."""
-    wide_vectors()
-    for t in range(len(x)):
-        row, out = x[t], levels[t]
-        # Positive floats are in the order of their bits, and integers have a fast maximum.
-        bits = i32(0)
-        for c in range(len(row)):
-            bits = max(bits, f32(row[c]).view(i32) & i32(0x7FFFFFFF))
-        largest = max(i32(bits).view(f32), _SMALLEST)
-        scales[t] = largest / _LEVELS
-        factor = _LEVELS / largest
-        for c in range(len(row)):
-            out[c] = np.uint8(f32(row[c] * factor + _ROUNDER).view(i32))
-
-
-@numba.njit(**OPTIONS)
-def gate(y, z, scales, gated):  # type: ignore[no-untyped-def]
-    """`gated = y * silu(z * scales)`; (rows, C)."""
+def gate(y, z, gated):  # type: ignore[no-untyped-def]
+    """`gated = y * silu(z)`; (rows, C) each."""
     wide_vectors()
     for t in range(len(y)):
-        row, by, out, scale = y[t], z[t], gated[t], scales[t]
+        row, by, out = y[t], z[t], gated[t]
         for c in range(len(row)):
-            out[c] = row[c] * _silu(by[c] * scale)
+            out[c] = _narrow(out, row[c] * _silu(_widen(by[c])))
 
 
 @numba.njit(**OPTIONS)
-def convolve(x, scales, weight, bias, u, start, first, last):  # type: ignore[no-untyped-def]
-    """`u = silu(conv(x * scales) + bias)` in both directions, for the rows first to last of u.
+def convolve(x, weight, bias, u, start, first, last):  # type: ignore[no-untyped-def]
+    """`u = silu(conv(x) + bias)` in both directions, for the rows first to last of u.
 
     Args:
         x: (rows, C), the rows of the sequence from `start` on: those asked for, three more on
             either side where there are.
-        scales: (L,), of all rows of the sequence.
         weight: (2, 4, C): what a row takes from the one three steps before it in its direction,
             two, one, and from itself.
         bias: (2, C).
@@ -157,37 +138,37 @@ def convolve(x, scales, weight, bias, u, start, first, last):  # type: ignore[no
         first, last: which rows.
     """
     wide_vectors()
-    end = len(scales) - 1
+    end = u.shape[1] - 1
     for t in range(first, last):
         for direction in range(2):
             step = 1 - 2 * direction
             t0, t1, t2 = t - 3 * step, t - 2 * step, t - step
             # Beyond the ends there are zeros.
-            s0 = scales[t0] if 0 <= t0 <= end else f32(0.0)
-            s1 = scales[t1] if 0 <= t1 <= end else f32(0.0)
-            s2 = scales[t2] if 0 <= t2 <= end else f32(0.0)
+            shares = (
+                f32(1.0 if 0 <= t0 <= end else 0.0),
+                f32(1.0 if 0 <= t1 <= end else 0.0),
+                f32(1.0 if 0 <= t2 <= end else 0.0),
+            )
             rows = (
                 x[min(max(t0, 0), end) - start],
                 x[min(max(t1, 0), end) - start],
                 x[min(max(t2, 0), end) - start],
                 x[t - start],
             )
-            _convolve_row(
-                rows, (s0, s1, s2, scales[t]), weight[direction], bias[direction], u[direction, t]
-            )
+            _convolve_row(rows, shares, weight[direction], bias[direction], u[direction, t])
 
 
 @numba.njit(**OPTIONS)
-def _convolve_row(rows, scales, weight, bias, u):  # type: ignore[no-untyped-def]
+def _convolve_row(rows, shares, weight, bias, u):  # type: ignore[no-untyped-def]
     wide_vectors()
     x0, x1, x2, x3 = rows
-    s0, s1, s2, s3 = scales
+    s0, s1, s2 = shares
     w0, w1, w2, w3 = weight[0], weight[1], weight[2], weight[3]
     for c in range(len(u)):
-        total = bias[c] + w0[c] * (x0[c] * s0)
-        total += w1[c] * (x1[c] * s1)
-        total += w2[c] * (x2[c] * s2)
-        total += w3[c] * (x3[c] * s3)
+        total = bias[c] + w0[c] * (_widen(x0[c]) * s0)
+        total += w1[c] * (_widen(x1[c]) * s1)
+        total += w2[c] * (_widen(x2[c]) * s2)
+        total += w3[c] * _widen(x3[c])
         u[c] = _narrow(u, _silu(total))
 
 

@@ -137,7 +137,7 @@ class TorchEngine:
         if self.device.type != "cpu" or not fits_encoder(model.video_encoder, key_pixels.shape[1]):
             return model.encode_video_frames(key_pixels)
         if self._video_runner is None:
-            tensors = runner_tensors(model.video_encoder, is_int8=False)
+            tensors = runner_tensors(model.video_encoder, is_half=False)
             self._video_runner = VideoMambaRunner(tensors, model.config.video_config)
         return model.encode_video_frames(key_pixels, self._video_runner)
 

@@ -4,13 +4,14 @@ It gives what `models.videomamba.VideoMambaModel` gives; the tests compare the t
 activations pass through a few hundred rows at a time, in the processor's cache, from one product to
 the next; a state of the scan stays in a register; all cores work all the time.
 
-The wide matrices may be in 8 bits (int8.py). Then what lies between convolution, narrow matrices
-and scan is bfloat16 where the processor multiplies that: it rounds less than 8 bits do.
+Matrices are float32 or bfloat16, where the processor multiplies that; then what lies between two
+products is bfloat16, too. 8 bits would not pay: their product takes half the time, but packing its
+matrix takes longer than that, and a video multiplies it only once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mobile_videogpt.config import VideoMambaConfig
-from mobile_videogpt.engines.int8 import Int8Linear, has_int8_kernel
 from mobile_videogpt.engines.team import Member, run_together
 from mobile_videogpt.models.scan_kernel import WORTHWHILE_STATES, decay_rates, has_numba
 
@@ -48,44 +48,36 @@ def open_runner(path: Path, config: VideoMambaConfig, frames: int) -> VideoMamba
     """
     if not path.is_file() or not VideoMambaRunner.fits(config, frames):
         return None
-    tensors = _File(path)
-    if "0/out_levels" in tensors and not has_int8_kernel():
-        return None
-    return VideoMambaRunner(tensors, config)
+    return VideoMambaRunner(path, config)
 
 
-class _File(Mapping[str, Tensor]):
-    """A file's tensors, each read when it is asked for: all of them at once are never needed."""
+def _below(tensors: Mapping[str, Tensor] | Path, prefix: str) -> Mapping[str, Tensor]:
+    """Those whose names begin with `prefix`, which is left out; "": those of no block."""
+    if isinstance(tensors, Path):
+        with safe_open(tensors, framework="pt") as file:
+            return {short: file.get_tensor(n) for n, short in _names(file.keys(), prefix)}
+    return {short: tensors[n] for n, short in _names(tensors, prefix)}
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        with safe_open(path, framework="pt") as file:
-            self._names = list(file.keys())
 
-    def __getitem__(self, name: str) -> Tensor:
-        # A copy, lest the mapping of the whole file outlive this call.
-        with safe_open(self._path, framework="pt") as file:
-            return file.get_tensor(name).clone()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
+def _names(names: Iterable[str], prefix: str) -> Iterator[tuple[str, str]]:
+    for name in names:
+        if name.startswith(prefix) if prefix else "/" not in name:
+            yield name, name.removeprefix(prefix)
 
 
 class VideoMambaRunner:
     """Runs a video encoder from the tensors that `videomamba_weights` makes of one.
 
     Args:
-        tensors: by the names that `_Block` and `_embed` look up.
+        tensors: by the names that `_Block` and `_embed` look up, or a file of them, of which one
+            block at a time is in memory.
         config: the encoder's.
     """
 
-    def __init__(self, tensors: Mapping[str, Tensor], config: VideoMambaConfig) -> None:
+    def __init__(self, tensors: Mapping[str, Tensor] | Path, config: VideoMambaConfig) -> None:
         self.config = config
-        self._tensors = {name: tensors[name] for name in tensors if "/" not in name}
-        self._blocks = _build_blocks(tensors, config)
+        self._source = tensors
+        self._tensors = {n: t.float() for n, t in _below(tensors, "").items()}
 
     @staticmethod
     def fits(config: VideoMambaConfig, frames: int) -> bool:
@@ -98,7 +90,7 @@ class VideoMambaRunner:
         return torch.stack([self._encode(clip) for clip in pixel_values])
 
     def _encode(self, clip: Tensor) -> Tensor:
-        run = _Pass(self._blocks, self._embed(clip), self.config)
+        run = _Pass(self._source, self._embed(clip), self.config)
         run_together(run.work)
         size, epsilon = (self.config.hidden_size,), self.config.layer_norm_epsilon
         return F.rms_norm(run.hidden, size, self._tensors["norm"], epsilon)
@@ -119,39 +111,17 @@ class VideoMambaRunner:
         return torch.cat((own["class"] + own["space"][:1], rows.flatten(0, 1)))
 
 
-class _Product:
-    """A matrix product without bias: of float32 rows, or of the levels of rows in 8 bits."""
-
-    def __init__(self, tensors: Mapping[str, Tensor], name: str) -> None:
-        levels = tensors.get(f"{name}_levels")
-        self._int8 = None if levels is None else Int8Linear(levels, tensors[f"{name}_scale"])
-        self._weight = None if levels is not None else tensors[name].t()
-
-    @property
-    def is_int8(self) -> bool:
-        """Whether it takes levels."""
-        return self._int8 is not None
-
-    def __call__(self, rows: Tensor) -> Any:
-        """(M, K) -> (M, N) as an array; what is in 8 bits lacks the scales of its rows."""
-        if self._int8 is not None:
-            return self._int8.times(rows).numpy()
-        assert self._weight is not None
-        return (rows @ self._weight).numpy()
-
-
 class _Block:
     """The weights of one block; branches stacked, forward first."""
 
-    def __init__(
-        self, tensors: Mapping[str, Tensor], prefix: str, config: VideoMambaConfig
-    ) -> None:
-        own = {n.removeprefix(prefix): tensors[n] for n in tensors if n.startswith(prefix)}
-        self.to_x, self.to_z, self.out = (_Product(own, name) for name in ("to_x", "to_z", "out"))
+    def __init__(self, own: Mapping[str, Tensor]) -> None:
+        kind = _number_format(own["out"])
+        self.to_x, self.to_z, self.out = (
+            own[name].to(kind).t() for name in ("to_x", "to_z", "out")
+        )
         self.norm = own["norm"].numpy()
         self.taps = own["taps"].numpy()  # (2, 4, C)
         self.taps_bias = own["taps_bias"].numpy()
-        kind = _narrow_format(self.out.is_int8)
         self.to_narrow = own["to_narrow"].to(kind).mT  # (2, C, rank + 2 N)
         self.to_step = own["to_step"].to(kind).mT  # (2, rank, C)
         self.step_bias = own["step_bias"].numpy()
@@ -159,77 +129,68 @@ class _Block:
         self.skip = own["skip"].numpy()
 
 
-def _build_blocks(tensors: Mapping[str, Tensor], config: VideoMambaConfig) -> list[_Block]:
-    """In all threads: oneDNN takes a while to pack matrices in 8 bits."""
-    count = config.num_hidden_layers
-    found: list[_Block | None] = [None] * count
-
-    def build(member: Member) -> None:
-        for i in member.share(count):
-            found[i] = _Block(tensors, f"{i}/", config)
-
-    run_together(build)
-    return [block for block in found if block is not None]
-
-
 class _Pass:
     """One clip on its way through the blocks; `hidden` is its residual stream, (L, D)."""
 
-    def __init__(self, blocks: list[_Block], hidden: Tensor, config: VideoMambaConfig) -> None:
-        self._blocks = blocks
+    def __init__(
+        self, source: Mapping[str, Tensor] | Path, hidden: Tensor, config: VideoMambaConfig
+    ) -> None:
+        self._source = source
         self._config = config
         self.hidden = hidden
         self._hidden = hidden.numpy()
         (length, dim), channels = hidden.shape, config.intermediate_size
-        is_int8 = blocks[0].out.is_int8
-        self._is_int8 = is_int8
-        kind = _narrow_format(is_int8)
+        self._block = self._next = self._read(0)
+        self._kind = self._block.out.dtype
         # What one product leaves for a later one; one share of the rows for each thread.
-        self._levels = torch.empty(length, dim, dtype=torch.uint8 if is_int8 else torch.float32)
-        self._scales = torch.ones(length).numpy()
-        self._u = torch.empty(2, length, channels, dtype=kind)
-        self._narrow = torch.empty(2, length, config.dt_rank + 2 * config.state_size, dtype=kind)
-        self._steps = torch.empty(2, length, channels, dtype=kind)
+        self._normed = self._empty(length, dim)
+        self._u = self._empty(2, length, channels)
+        self._narrow = self._empty(2, length, config.dt_rank + 2 * config.state_size)
+        self._steps = self._empty(2, length, channels)
         self._y = torch.empty(length, channels).numpy()
         self._numbers = (0,) * config.state_size
 
     def work(self, member: Member) -> None:
         """What one thread does; the blocks' products need its rows only, the scan all of them."""
         rows = member.share(len(self.hidden))
-        scratch = _Scratch(self._config)
-        before = None
-        for block in self._blocks:
+        gated = self._empty(ROWS_AT_ONCE, self._config.intermediate_size)
+        count = self._config.num_hidden_layers
+        for number in range(count):
+            block = self._next
             for some in _parts(rows):
-                if before is not None:
-                    self._leave(before, some, scratch)
-                self._enter(block, some, scratch)
+                if number:
+                    self._leave(self._block, some, gated)
+                self._enter(block, some)
             member.meet()
             for some in _parts(rows):
                 self._branch(block, some)
             member.meet()
+            if member.rank == 0:
+                self._block = block
+                self._next = self._read(number + 1) if number + 1 < count else block
             self._scan(block, member.share(len(block.rates[0])))
             member.meet()
-            before = block
         for some in _parts(rows):
-            self._leave(self._blocks[-1], some, scratch)
+            self._leave(self._block, some, gated)
 
-    def _enter(self, block: _Block, rows: slice, scratch: _Scratch) -> None:
-        """Norm, and rounding for the input projection."""
-        hidden, levels = self._hidden[rows], self._levels[rows].numpy()
-        epsilon = self._config.layer_norm_epsilon
-        if not self._is_int8:
-            return _loops().rms_norm(hidden, block.norm, epsilon, levels)
-        normed = scratch.normed[: len(hidden)]
-        _loops().rms_norm(hidden, block.norm, epsilon, normed)
-        return _loops().quantise(normed, levels, self._scales[rows])
+    def _read(self, number: int) -> _Block:
+        return _Block(_below(self._source, f"{number}/"))
+
+    def _empty(self, *shape: int) -> Tensor:
+        return torch.empty(shape, dtype=self._kind)
+
+    def _enter(self, block: _Block, rows: slice) -> None:
+        """The norm."""
+        normed = _array(self._normed[rows])
+        _loops().rms_norm(self._hidden[rows], block.norm, self._config.layer_norm_epsilon, normed)
 
     def _branch(self, block: _Block, rows: slice) -> None:
         """Both branches up to their scans; the convolution reads three rows on either side."""
         first, last = rows.start, rows.stop
         start, end = max(0, first - TAPS + 1), min(len(self.hidden), last + TAPS - 1)
-        x = block.to_x(self._levels[start:end])
+        x = _array(self._normed[start:end] @ block.to_x)
         taps = (block.taps, block.taps_bias)
-        _loops().convolve(x, self._scales, *taps, _array(self._u), start, first, last)
+        _loops().convolve(x, *taps, _array(self._u), start, first, last)
         rank = self._config.dt_rank
         for u, narrow, steps, to_narrow, to_step in zip(
             self._u, self._narrow, self._steps, block.to_narrow, block.to_step, strict=True
@@ -243,29 +204,12 @@ class _Pass:
         share = (vectors.start, vectors.stop, self._numbers)
         _loops().scan_both(*activations, self._config.dt_rank, *weights, self._y, *share)
 
-    def _leave(self, block: _Block, rows: slice, scratch: _Scratch) -> None:
+    def _leave(self, block: _Block, rows: slice, gated: Tensor) -> None:
         """Gate and output projection, added to the residual stream."""
-        count = rows.stop - rows.start
-        gated = scratch.gated[:count]
-        z = block.to_z(self._levels[rows])
-        _loops().gate(self._y[rows], z, self._scales[rows], gated.numpy())
-        if self._is_int8:
-            levels, scales = scratch.levels[:count], scratch.scales[:count]
-            _loops().quantise(gated.numpy(), levels.numpy(), scales)
-            _loops().add_rows(self._hidden[rows], block.out(levels), scales)
-        else:
-            _loops().add_rows(self._hidden[rows], block.out(gated), scratch.scales[:count])
-
-
-class _Scratch:
-    """A thread's own memory."""
-
-    def __init__(self, config: VideoMambaConfig) -> None:
-        channels = config.intermediate_size
-        self.normed = torch.empty(ROWS_AT_ONCE, config.hidden_size).numpy()
-        self.gated = torch.empty(ROWS_AT_ONCE, channels)
-        self.levels = torch.empty(ROWS_AT_ONCE, channels, dtype=torch.uint8)
-        self.scales = torch.ones(ROWS_AT_ONCE).numpy()
+        gated = gated[: rows.stop - rows.start]
+        z = self._normed[rows] @ block.to_z
+        _loops().gate(self._y[rows], _array(z), _array(gated))
+        _loops().add_rows(self._hidden[rows], _array(gated @ block.out))
 
 
 def _parts(rows: range) -> Iterator[slice]:
@@ -278,12 +222,12 @@ def _array(tensor: Tensor) -> Any:
     return (tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
-def _narrow_format(is_int8: bool) -> torch.dtype:
-    return torch.bfloat16 if is_int8 and _has_fast_bfloat16() else torch.float32
+def _number_format(matrix: Tensor) -> torch.dtype:
+    return torch.bfloat16 if matrix.dtype == torch.bfloat16 and _has_bfloat16() else torch.float32
 
 
 @cache
-def _has_fast_bfloat16() -> bool:
+def _has_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16."""
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(supported and supported())

@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mobile_videogpt.engines.int8 import quantize_weight
 from mobile_videogpt.engines.videomamba import VideoMambaRunner
 from mobile_videogpt.models.videomamba import (
     BidirectionalMamba,
@@ -22,6 +21,7 @@ from mobile_videogpt.models.videomamba import (
     VideoMambaModel,
 )
 
+_MATRICES = ("to_x", "to_z", "out", "to_narrow", "to_step")
 _OWN_MODULES = {
     *(VideoMambaModel, VideoMambaEmbeddings, VideoMambaBlock, BidirectionalMamba, MambaBranch),
     *(RMSNorm, nn.ModuleList, nn.Linear, nn.Conv1d, nn.Conv3d),
@@ -43,12 +43,12 @@ def fits_encoder(model: VideoMambaModel, frames: int) -> bool:
 
 
 @torch.no_grad()
-def runner_tensors(model: VideoMambaModel, is_int8: bool) -> dict[str, Tensor]:
+def runner_tensors(model: VideoMambaModel, is_half: bool) -> dict[str, Tensor]:
     """The tensors of an encoder, wherever possible its own memory.
 
     Args:
         model: in float32, on the CPU.
-        is_int8: round the wide matrices to 8 bits, and keep the narrow ones in bfloat16.
+        is_half: round the matrices to bfloat16.
     """
     embeddings = model.embeddings
     tensors = {
@@ -60,32 +60,26 @@ def runner_tensors(model: VideoMambaModel, is_int8: bool) -> dict[str, Tensor]:
         "norm": model.norm.weight,
     }
     for number, block in enumerate(cast(list[VideoMambaBlock], list(model.layers))):
-        found = _block_tensors(block, is_int8)
+        found = _block_tensors(block, is_half)
         tensors |= {f"{number}/{name}": tensor for name, tensor in found.items()}
     return {name: tensor.detach() for name, tensor in tensors.items()}
 
 
-def write_runner_tensors(path: Path, model: VideoMambaModel, is_int8: bool) -> None:
+def write_runner_tensors(path: Path, model: VideoMambaModel, is_half: bool) -> None:
     """Write what `videomamba.open_runner` reads; arguments as in `runner_tensors`."""
-    tensors = runner_tensors(model, is_int8)
+    tensors = runner_tensors(model, is_half)
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
 
 
-def _block_tensors(block: VideoMambaBlock, is_int8: bool) -> dict[str, Tensor]:
+def _block_tensors(block: VideoMambaBlock, is_half: bool) -> dict[str, Tensor]:
     mixer = block.mixer
     to_x, to_z = mixer.in_proj.weight.chunk(2)
-    found: dict[str, Tensor] = {"norm": block.norm.weight}
-    for name, weight in (("to_x", to_x), ("to_z", to_z), ("out", mixer.out_proj.weight)):
-        if is_int8:
-            found[f"{name}_levels"], found[f"{name}_scale"] = quantize_weight(weight)
-        else:
-            found[name] = weight
     branches = [_branch_tensors(b) for b in (mixer.forward_branch, mixer.backward_branch)]
-    stacked = {name: torch.stack([b[name] for b in branches]) for name in branches[0]}
-    if is_int8:
-        for name in ("to_narrow", "to_step"):
-            stacked[name] = stacked[name].bfloat16()
-    return found | stacked
+    found = {name: torch.stack([b[name] for b in branches]) for name in branches[0]}
+    found |= {"norm": block.norm.weight, "to_x": to_x, "to_z": to_z, "out": mixer.out_proj.weight}
+    if is_half:
+        found |= {name: found[name].bfloat16() for name in _MATRICES}
+    return found
 
 
 def _branch_tensors(branch: MambaBranch) -> dict[str, Tensor]:

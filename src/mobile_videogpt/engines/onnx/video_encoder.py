@@ -69,7 +69,7 @@ def write_video_encoder(
     files = graph.save()
     if is_worthwhile(config, num_frames):
         files.append(path.with_suffix(".safetensors"))
-        write_runner_tensors(files[-1], model, is_int8=number_format == "int8")
+        write_runner_tensors(files[-1], model, is_half=number_format == "int8")
     return files
 
 
