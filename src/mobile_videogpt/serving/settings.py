@@ -64,7 +64,7 @@ class ServerSettings:
     videos_per_request: int = 4
     decoders: int = 2
     """Processes that open clients' files."""
-    default_max_tokens: int = 256
+    default_max_tokens: int = 128
     """Longest answer where the client does not say."""
     limits: DecodingLimits = field(default_factory=DecodingLimits)
 
