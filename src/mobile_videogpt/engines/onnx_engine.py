@@ -16,10 +16,11 @@ import torch
 
 from mobile_videogpt.engines.base import GenerationOptions, Prefix, Stopwatch, VisualTokens
 from mobile_videogpt.engines.decoding import TokenChooser, generate_ids
+from mobile_videogpt.engines.memory import give_memory_back
 from mobile_videogpt.engines.onnx.key_value_cache import KeyValueCache
 from mobile_videogpt.engines.onnx.language_session import LanguageSession
 from mobile_videogpt.engines.onnx.manifest import Manifest
-from mobile_videogpt.engines.onnx.sessions import frugal_run, give_memory_back, open_session
+from mobile_videogpt.engines.onnx.sessions import frugal_run, open_session
 from mobile_videogpt.engines.videomamba import open_runner
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ class OnnxEngine:
                 image_features=features,
                 video_features=video_features,
             )
+        give_memory_back()
         return VisualTokens(
             visual_embeds=torch.from_numpy(embeds)[None],
             frame_scores=tuple(scores.tolist()),

@@ -22,10 +22,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mobile_videogpt.config import VideoMambaConfig
+from mobile_videogpt.engines.memory import forget_file
 from mobile_videogpt.engines.team import Member, run_together
 from mobile_videogpt.models.scan_kernel import WORTHWHILE_STATES, decay_rates, has_numba
 
-ROWS_AT_ONCE = 256  # tokens that pass from product to product within the L2 cache
+ROWS_AT_ONCE = 400  # tokens that pass from product to product within the L2 cache
 TAPS = 4  # of the convolution that the loop is written for
 LANES = 16  # channels of a vector of the scan
 
@@ -92,6 +93,7 @@ class VideoMambaRunner:
     def _encode(self, clip: Tensor) -> Tensor:
         run = _Pass(self._source, self._embed(clip), self.config)
         run_together(run.work)
+        _let_compiler_go()
         size, epsilon = (self.config.hidden_size,), self.config.layer_norm_epsilon
         return F.rms_norm(run.hidden, size, self._tensors["norm"], epsilon)
 
@@ -231,6 +233,12 @@ def _has_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16."""
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(supported and supported())
+
+
+@cache
+def _let_compiler_go() -> None:
+    """Once everything is compiled: LLVM has 70 MB in memory by then."""
+    forget_file("libllvmlite")
 
 
 @cache

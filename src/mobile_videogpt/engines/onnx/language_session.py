@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mobile_videogpt.engines.memory import forget_file
 from mobile_videogpt.engines.onnx.attention import cache_names
 from mobile_videogpt.engines.onnx.key_value_cache import SLACK, KeyValueCache
 from mobile_videogpt.engines.onnx.manifest import EMBEDDINGS
@@ -32,6 +33,9 @@ class LanguageSession:
         self._session = open_session(folder / "language_model.onnx", threads)
         prefill = folder / "prefill.onnx"
         self._prefill = open_session(prefill, threads) if prefill.is_file() else None
+        # Of the files' weights the sessions have packed copies.
+        forget_file("language_model.onnx")
+        forget_file("prefill.onnx")
         sizes = {tensor.name: tensor.shape for tensor in self._session.get_inputs()}
         names = [name for name in sizes if name.startswith("past.")]
         self._width = sizes[names[0]][1]

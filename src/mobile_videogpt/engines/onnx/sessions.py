@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,15 +53,3 @@ def frugal_run() -> RunOptions:
     options = RunOptions()
     options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
     return options
-
-
-def give_memory_back() -> None:
-    """Return freed memory to the system, which glibc keeps otherwise; nothing on other systems.
-
-    Parts run one after the other, and what lies between two of them is of other sizes each time.
-    """
-    try:
-        trim = ctypes.CDLL(None).malloc_trim
-    except (AttributeError, OSError, TypeError):  # not glibc
-        return
-    trim(0)
