@@ -160,6 +160,7 @@ def test_unknown_addresses_and_methods(http):
         (http.get("/v1/files/file-1"), 404),
     ):
         assert reply.status_code == status and reply.json()["error"]["message"]
+    assert http.put("/v1/files/file-1").headers["allow"] == "DELETE, GET"
 
 
 def test_a_prompt_longer_than_the_model_reads(http):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from collections.abc import AsyncIterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn
@@ -222,17 +223,28 @@ def _add_error_handlers(app: FastAPI) -> None:
         return error_response(_explained(list(error.errors())))
 
     @app.exception_handler(HTTPException)
-    async def show_http_error(_: Request, error: HTTPException) -> Response:
+    async def show_http_error(request: Request, error: HTTPException) -> Response:
         sentence = {404: "there is no such address", 405: "this address takes other methods"}
         shown = ApiError(error.status_code, sentence.get(error.status_code, str(error.detail)))
         response = error_response(shown)
         response.headers.update(error.headers or {})
+        if error.status_code == 405:
+            response.headers["Allow"] = _allowed_methods(app, request.url.path)
         return response
 
     @app.exception_handler(Exception)
     async def show_our_fault(_: Request, error: Exception) -> Response:
         logger.error("a request failed", exc_info=error)
         return error_response(internal_error())
+
+
+def _allowed_methods(app: FastAPI, path: str) -> str:
+    """The methods of all routes for a path; the framework names those of the first one."""
+    methods: set[str] = set()
+    for template, operations in app.openapi()["paths"].items():
+        if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)), path):
+            methods |= {name.upper() for name in operations}
+    return ", ".join(sorted(methods))
 
 
 def error_response(error: ApiError) -> Response:

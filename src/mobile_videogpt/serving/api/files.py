@@ -20,8 +20,9 @@ _UPLOAD_BODY = {
                 "schema": {
                     "type": "object",
                     "properties": {
-                        "file": {"type": "string", "contentMediaType": "application/octet-stream"},
-                        "purpose": {"type": "string"},
+                        # No types: all that a form holds is bytes.
+                        "file": {"contentMediaType": "application/octet-stream"},
+                        "purpose": {},
                     },
                     "required": ["file"],
                 }
