@@ -95,6 +95,8 @@ def test_from_a_file(tmp_path, is_half, monkeypatch):
     run = open_runner(path, model.config, 4)
     expected = VideoMambaRunner(runner_tensors(model, is_half), model.config)(pixels)
     assert run is not None and torch.equal(run(pixels), expected)
+    is_rounded = is_half and videomamba._has_bfloat16()
+    assert run.number_format == ("bfloat16" if is_rounded else "float32")
     assert open_runner(tmp_path / "other", model.config, 4) is None
 
 

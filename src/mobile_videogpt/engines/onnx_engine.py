@@ -21,7 +21,7 @@ from mobile_videogpt.engines.onnx.key_value_cache import KeyValueCache
 from mobile_videogpt.engines.onnx.language_session import LanguageSession
 from mobile_videogpt.engines.onnx.manifest import Manifest
 from mobile_videogpt.engines.onnx.sessions import frugal_run, open_session
-from mobile_videogpt.engines.videomamba import open_runner
+from mobile_videogpt.engines.videomamba import VideoMambaRunner, open_runner
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mobile_videogpt.config import MobileVideoGPTConfig
 
 # Frames that the image encoder takes at once: what lies between its layers stays small.
-FRAMES_AT_ONCE = 4
+FRAMES_AT_ONCE = 2
 
 
 class OnnxEngine:
@@ -73,8 +73,10 @@ class OnnxEngine:
         return f"onnx {self.manifest.fingerprint}"
 
     def number_formats(self) -> dict[str, str]:
-        """The format in which each part's matrices are kept."""
-        return {name: part.number_format for name, part in self.manifest.parts.items()}
+        """The format in which each part's matrices are multiplied."""
+        formats = {name: part.number_format for name, part in self.manifest.parts.items()}
+        runner = self._open_video_runner(self.config.num_kept_frames)
+        return formats if runner is None else {**formats, "video_encoder": runner.number_format}
 
     def stopwatch(self) -> Stopwatch:
         """A stopwatch; the CPU works in the open."""
@@ -131,11 +133,14 @@ class OnnxEngine:
 
     def _encode_video(self, key_frames: torch.Tensor) -> torch.Tensor:
         """(K, 3, h, w) -> (K, N, D): compiled loops where they apply, else the graph."""
-        path = self.folder / "video_encoder.safetensors"
-        run = open_runner(path, self.config.video_config, len(key_frames))
+        run = self._open_video_runner(len(key_frames))
         if run is None:
             return torch.from_numpy(self._run("video_encoder", "features", pixel_values=key_frames))
         return run(key_frames[None])[0, 1:].unflatten(0, (len(key_frames), -1))
+
+    def _open_video_runner(self, frames: int) -> VideoMambaRunner | None:
+        path = self.folder / "video_encoder.safetensors"
+        return open_runner(path, self.config.video_config, frames)
 
     def _close(self, part: str) -> None:
         """Let a part go that has done its work for this video."""

@@ -80,6 +80,12 @@ class VideoMambaRunner:
         self._source = tensors
         self._tensors = {n: t.float() for n, t in _below(tensors, "").items()}
 
+    @property
+    def number_format(self) -> str:
+        """The format in which matrices are multiplied here."""
+        matrix = _below(self._source, "0/")["out"]
+        return str(_number_format(matrix)).removeprefix("torch.")
+
     @staticmethod
     def fits(config: VideoMambaConfig, frames: int) -> bool:
         """Whether the loops can run a clip of so many frames here, and are worth it."""

@@ -35,10 +35,10 @@ def fits_encoder(model: VideoMambaModel, frames: int) -> bool:
     """
     modules = list(model.modules())
     return (
-        all(type(m) in _OWN_MODULES for m in modules)
+        VideoMambaRunner.fits(model.config, frames)
+        and all(type(m) in _OWN_MODULES for m in modules)
         and not any(m._forward_hooks or m._forward_pre_hooks for m in modules)
         and all(weight.dtype == torch.float32 for weight in model.parameters())
-        and VideoMambaRunner.fits(model.config, frames)
     )
 
 
