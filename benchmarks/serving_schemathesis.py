@@ -19,7 +19,7 @@ from typing import Any
 from served import Served
 
 LEFT_OUT = "positive_data_acceptance"
-OPTIONS = ("--max-examples", "150", "--seed", "1", "--workers", "2")
+OPTIONS = ("--max-examples", "120", "--seed", "1", "--workers", "1")
 
 
 def main() -> int:

@@ -26,6 +26,7 @@ from mobile_videogpt.serving.api.orders import Asked, read_order
 from mobile_videogpt.serving.api.schema import ChatRequest
 from mobile_videogpt.serving.errors import ApiError, bad_request, clean, internal_error
 from mobile_videogpt.serving.jobs import Event, Finished
+from mobile_videogpt.serving.media import beside
 from mobile_videogpt.serving.service import Service
 
 logger = logging.getLogger(__name__)
@@ -166,7 +167,7 @@ async def _read_body(request: Request) -> ChatRequest:
         raise ApiError(415, "send the request as application/json", "unsupported_media_type")
     raw = await request.body()
     try:
-        document = await asyncio.to_thread(_parse, raw)
+        document = await beside(len(raw), _parse, raw)
     except (ValueError, RecursionError):
         raise bad_request("the request is not valid JSON: check how it is written") from None
     try:
