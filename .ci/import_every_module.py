@@ -1,8 +1,9 @@
 """Import every module of the package and say which ones fail; run where only the core is installed.
 
 A module that needs an extra (PEFT, matplotlib, ...) imports it inside the function that uses it, so
-that reading the package never needs more than the core. The exception is the HTTP side of the
-server, whose classes are the framework's own: it is imported where the extra `serve` is installed.
+that reading the package never needs more than the core. The exceptions are made of what their extra
+brings, and imported where it is installed: the HTTP side of the server, whose classes are the
+framework's own, and the loops that numba compiles.
 """
 
 import importlib
@@ -13,7 +14,12 @@ import traceback
 
 import mobile_videogpt
 
-NEEDS_SERVE = "mobile_videogpt.serving.api"
+# Module, and all below it -> the package of its extra.
+MADE_OF = {
+    "mobile_videogpt.serving.api": "fastapi",
+    "mobile_videogpt.models.scan_loops": "numba",
+    "mobile_videogpt.engines.mamba_loops": "numba",
+}
 EXTRAS = ("peft", "matplotlib", "onnxruntime", "fastapi", "pytest")
 
 
@@ -21,9 +27,8 @@ def module_names() -> list[str]:
     """Every module below the package, `__main__` apart (importing it would run it)."""
     found = pkgutil.walk_packages(mobile_videogpt.__path__, "mobile_videogpt.")
     names = sorted(m.name for m in found if not m.name.endswith("__main__"))
-    if importlib.util.find_spec("fastapi"):
-        return names
-    return [name for name in names if not name.startswith(f"{NEEDS_SERVE}.")]
+    lacking = [name for name, needed in MADE_OF.items() if not importlib.util.find_spec(needed)]
+    return [name for name in names if not f"{name}.".startswith(tuple(f"{n}." for n in lacking))]
 
 
 def main() -> int:

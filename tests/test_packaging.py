@@ -18,7 +18,12 @@ IMPORT_NAME = {"pillow": "PIL", "pyyaml": "yaml", "pytest-xdist": "xdist"}
 # Used when somebody has them, in no extra: mamba_ssm for speed alone, llama_cpp as a reader of what
 # was exported; both are compiled when they are installed.
 OPTIONAL = {"mamba_ssm", "llama_cpp"}
-NEEDS_SERVE = "src/mobile_videogpt/serving/api/"
+# These are made of what their extra brings: classes of the web framework, loops for the compiler.
+MADE_OF_EXTRA = {
+    "src/mobile_videogpt/serving/api/": "serve",
+    "src/mobile_videogpt/models/scan_loops.py": "fast",
+    "src/mobile_videogpt/engines/mamba_loops.py": "fast",
+}
 
 
 def project() -> dict:
@@ -71,15 +76,14 @@ def run_python(*arguments: str) -> subprocess.CompletedProcess:
 def test_importing_a_module_needs_only_core_dependencies():
     core = import_names(project()["dependencies"])
     found = undeclared(core, on_import_only=True)
-    # The HTTP side of the server is made of its framework's classes.
-    assert not [line for line in found if not line.startswith(NEEDS_SERVE)]
+    assert not [line for line in found if not line.startswith(tuple(MADE_OF_EXTRA))]
 
 
-def test_the_http_side_of_the_server_needs_only_its_extra():
-    extras = project()["optional-dependencies"]
-    declared = import_names(project()["dependencies"] + extras["serve"])
-    found = undeclared(declared, on_import_only=True)
-    assert not [line for line in found if line.startswith(NEEDS_SERVE)]
+@pytest.mark.parametrize(("where", "extra"), MADE_OF_EXTRA.items())
+def test_what_is_made_of_an_extra_needs_only_that_extra(where, extra):
+    declared = project()["dependencies"] + project()["optional-dependencies"][extra]
+    found = undeclared(import_names(declared), on_import_only=True)
+    assert not [line for line in found if line.startswith(where)]
 
 
 def test_every_third_party_import_is_declared_by_the_core_or_an_extra():

@@ -36,9 +36,12 @@ EXTRAS = {
     "qlora": ("peft", "bitsandbytes"),
     "export": ("gguf",),
     "onnx": ("onnx", "onnxruntime"),
-    "fast": ("numba",),
+    "fast": ("numba", "llvmlite"),
     "lmms-eval": ("lmms-eval",),
-    "serve": ("fastapi", "uvicorn"),
+    "serve": (
+        *("fastapi", "starlette", "pydantic", "uvicorn"),
+        *("python-multipart", "prometheus-client", "llguidance"),
+    ),
 }
 
 
