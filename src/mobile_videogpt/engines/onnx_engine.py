@@ -93,10 +93,11 @@ class OnnxEngine:
         """The image encoder's features of any number of frames: (1, F, 3, H, W) -> (1, F, N, D)."""
         give_memory_back()  # what decoding the video took
         with watch.measure("image_encoder"):
-            parts = [
-                self._run("image_encoder", "features", pixel_values=frames)
-                for frames in image_pixels[0].float().split(FRAMES_AT_ONCE)
-            ]
+            parts = []
+            for frames in image_pixels[0].float().split(FRAMES_AT_ONCE):
+                parts.append(self._run("image_encoder", "features", pixel_values=frames))
+                give_memory_back()
+            self._close("image_encoder")
             return torch.from_numpy(np.concatenate(parts))[None]
 
     def encode_from_features(
@@ -110,7 +111,6 @@ class OnnxEngine:
             watch: receives the seconds of each part.
         """
         features = image_features[0].float()
-        self._close("image_encoder")
         with watch.measure("selection"):
             scores, kept = self._run("selection", "scores", "kept", features=features)
         with watch.measure("video_encoder"):
