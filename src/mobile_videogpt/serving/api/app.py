@@ -68,10 +68,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 
 
 def create_app(service: Service) -> FastAPI:
-    """The application that serves one model; starts and ends the service with itself.
-
-    `app.state.gate` counts what is under way.
-    """
+    """The application that serves one model; starts and ends the service with itself."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

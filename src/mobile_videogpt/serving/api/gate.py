@@ -101,8 +101,11 @@ class Gate:
         return owner
 
     def _check_host(self, host: str) -> None:
-        """A page elsewhere may let its own name point here: only this machine's names count."""
-        if not self._settings.is_local:
+        """A page elsewhere may let its own name point here: only this machine's names count.
+
+        With keys there is no need: the page does not know any.
+        """
+        if not self._settings.is_local or self._settings.api_keys:
             return
         name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
         if name.strip("[]").lower() not in _LOCAL_NAMES | {self._settings.host}:
