@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mobile_videogpt.chat import VideoChat
+from mobile_videogpt.engines import videomamba
 from mobile_videogpt.engines.base import GenerationOptions
 from mobile_videogpt.synthetic import make_clip
 
@@ -216,3 +217,41 @@ def test_a_cache_in_use_is_copied_not_shared():
         assert (cache.values == 1).all()
         first.length += 2
     assert cache.length == 3
+
+
+@pytest.mark.parametrize("encoders", ["float32", "int8"])
+def test_compiled_loops_stand_in_for_the_video_encoders_graph(
+    chat, videos, tmp_path, monkeypatch, encoders
+):
+    pytest.importorskip("numba")
+    monkeypatch.setattr(videomamba, "WORTHWHILE_STATES", 1)
+    engine = engine_of(chat, tmp_path / "export", encoders=encoders)
+    part = engine.manifest.parts["video_encoder"]
+    assert "video_encoder.safetensors" in part.files and part.error < part.tolerance
+    ran = []
+    monkeypatch.setattr(
+        engine, "_run", lambda part, *a, **k: ran.append(part) or run(part, *a, **k)
+    )
+    run = type(engine)._run.__get__(engine)
+    tokens = encode(chat, engine, videos[0])
+    assert "image_encoder" in ran and "video_encoder" not in ran
+    expected = videos[0].visual_embeds
+    error = (tokens.visual_embeds - expected).norm() / expected.norm()
+    assert error < (1e-3 if encoders == "float32" else 0.05)
+    half = "bfloat16" if videomamba._has_bfloat16() else "float32"
+    wanted = "float32" if encoders == "float32" else half
+    assert engine.number_formats()["video_encoder"] == wanted
+
+
+def test_the_torch_engine_runs_the_same_loops(chat, videos, monkeypatch):
+    pytest.importorskip("numba")
+    before = encode(chat, chat.engine, videos[0]).visual_embeds
+    calls = []
+    run = videomamba.VideoMambaRunner.__call__
+    monkeypatch.setattr(
+        videomamba.VideoMambaRunner, "__call__", lambda *a: calls.append(1) or run(*a)
+    )
+    monkeypatch.setattr(videomamba, "WORTHWHILE_STATES", 1)
+    after = encode(chat, chat.engine, videos[0]).visual_embeds
+    assert calls
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
