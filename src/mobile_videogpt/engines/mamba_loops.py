@@ -13,14 +13,21 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from mobile_videogpt.models.scan_loops import LANES, OPTIONS, ROWS, advance, wide_vectors
+from mobile_videogpt.models.scan_kernel import LANES
+from mobile_videogpt.models.scan_loops import (
+    EXP2,
+    LEAST_EXPONENT,
+    MAGIC,
+    OPTIONS,
+    ROWS,
+    advance,
+    wide_vectors,
+)
 
 f32, i32 = np.float32, np.int32
 _LOG2E = f32(1.44269504)
-_MAGIC, _LEAST = f32(12582912.0), f32(-126.0)
-_ONE = f32(1.0)
-_E1, _E2, _E3 = f32(0.693146978), f32(0.240222421), f32(0.0555073372)
-_E4, _E5 = f32(0.00967151321), f32(0.00132647345)
+_MAGIC, _LEAST, _ONE = f32(MAGIC), f32(LEAST_EXPONENT), f32(1.0)
+_E1, _E2, _E3, _E4, _E5 = (f32(coefficient) for coefficient in EXP2)
 # log(1 + e) over e for 0 <= e <= 1; the relative error is 2e-7.
 _L0, _L1, _L2, _L3 = f32(0.999999806), f32(-0.499974051), f32(0.332754753), f32(-0.244954357)
 _L4, _L5, _L6, _L7 = f32(0.177451639), f32(-0.107680576), f32(0.0440888043), f32(-0.00853897205)

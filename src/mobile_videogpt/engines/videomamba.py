@@ -24,11 +24,10 @@ from torch.nn import functional as F
 from mobile_videogpt.config import VideoMambaConfig
 from mobile_videogpt.engines.memory import forget_file
 from mobile_videogpt.engines.team import Member, run_together
-from mobile_videogpt.models.scan_kernel import WORTHWHILE_STATES, decay_rates, has_numba
+from mobile_videogpt.models.scan_kernel import LANES, WORTHWHILE_STATES, decay_rates, has_numba
 
 ROWS_AT_ONCE = 400  # tokens that pass from product to product within the L2 cache
 TAPS = 4  # of the convolution that the loop is written for
-LANES = 16  # channels of a vector of the scan
 
 
 def is_worthwhile(config: VideoMambaConfig, frames: int) -> bool:

@@ -19,16 +19,16 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-LANES = 16  # channels that one vector holds
+from .scan_kernel import LANES
+
 ROWS = 64  # rows whose inputs stay in the L2 cache while all channels pass over them
-LOG2E = np.float32(1.44269504)
 
 f32, i32 = np.float32, np.int32
 # Adding so large a number rounds: the whole part is in the sum's lowest bits.
-_MAGIC = 12582912.0
-_LEAST_EXPONENT = -126.0
+MAGIC = 12582912.0
+LEAST_EXPONENT = -126.0
 # 2^x - 1 over x for -1/2 <= x <= 1/2, lowest power first; the relative error of 2^x is 1e-7.
-_EXP2 = (0.693146978, 0.240222421, 0.0555073372, 0.00967151321, 0.00132647345)
+EXP2 = (0.693146978, 0.240222421, 0.0555073372, 0.00967151321, 0.00132647345)
 
 OPTIONS: dict[str, Any] = {
     "nogil": True,
@@ -143,11 +143,11 @@ class _Recurrence:
     def _exp2(self, size: Any, rate: Any) -> Any:
         """`2^(size rate)`, 0 where it is less than any normal number."""
         builder = self.builder
-        x = builder.call(self._max, [_constant(_LEAST_EXPONENT), builder.fmul(size, rate)])
-        shifted = builder.fadd(x, _constant(_MAGIC))
-        part = builder.fsub(x, builder.fsub(shifted, _constant(_MAGIC)))
-        power = _constant(_EXP2[-1])
-        for coefficient in (*_EXP2[-2::-1], 1.0):
+        x = builder.call(self._max, [_constant(LEAST_EXPONENT), builder.fmul(size, rate)])
+        shifted = builder.fadd(x, _constant(MAGIC))
+        part = builder.fsub(x, builder.fsub(shifted, _constant(MAGIC)))
+        power = _constant(EXP2[-1])
+        for coefficient in (*EXP2[-2::-1], 1.0):
             power = self._multiply_add(power, part, _constant(coefficient))
         exponent = builder.shl(builder.bitcast(shifted, _INTEGERS), _INTEGERS([23] * LANES))
         return builder.bitcast(builder.add(builder.bitcast(power, _INTEGERS), exponent), _VECTOR)
