@@ -38,6 +38,7 @@ def main() -> int:
             with ThreadPoolExecutor(4) as pool:
                 results += pool.map(lambda item: send(server, item), hostile_inputs())
             after.append(server.usage())
+            print(after[-1], file=sys.stderr, flush=True)
         seconds = time.perf_counter() - start
         document = summary(results)
         document |= {"rounds": ROUNDS, "all_seconds": round(seconds, 1)}
