@@ -4,6 +4,8 @@ import asyncio
 import io
 import os
 import struct
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -270,3 +272,14 @@ def test_a_reply_that_is_no_clip_is_not_believed(clip):
 def test_a_header_that_is_none_is_not_believed(data):
     with pytest.raises(WireError):
         read_header(io.BytesIO(data))
+
+
+def test_a_decoder_starts_small():
+    code = (
+        "import sys, mobile_videogpt.serving.decoding.worker\n"
+        "heavy = {'torch', 'fastapi', 'mobile_videogpt.chat'} & sys.modules.keys()\n"
+        "assert not heavy, heavy\n"
+    )
+    environment = pool_module._environment()
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()

@@ -138,6 +138,21 @@ def test_who_waits_is_served_in_turn(slow_server, clip_bytes):
     assert order == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("slow_server", [{"max_answers": 1}], indirect=True)
+def test_who_leaves_the_queue_costs_nothing(slow_server, clip_bytes):
+    ask(slow_server, clip_bytes(1), max_tokens=2)
+    scheduler = slow_server.service.scheduler
+    stream = ask(slow_server, clip_bytes(1), max_tokens=400, stream=True)
+    next(stream)
+    waiting = client_of(slow_server, timeout=1.0)
+    with pytest.raises(openai.APITimeoutError):
+        waiting.chat.completions.create(model=NAME, messages=ask_about(clip_bytes(2), QUESTION))
+    wait_until(lambda: scheduler.num_waiting == 0)
+    assert scheduler.counters.encoded_videos == 1  # the second video was never looked at
+    wait_until(lambda: len(slow_server.service.library) == 1)  # nor are its frames kept
+    stream.close()
+
+
 def test_a_failure_of_one_request_leaves_the_others_alone(slow_server, clip_bytes, monkeypatch):
     stream = ask(slow_server, clip_bytes(1), max_tokens=60, stream=True)
     next(stream)
