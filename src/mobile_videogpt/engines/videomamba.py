@@ -26,7 +26,9 @@ from mobile_videogpt.engines.memory import forget_file
 from mobile_videogpt.engines.team import Member, run_together
 from mobile_videogpt.models.scan_kernel import LANES, WORTHWHILE_STATES, decay_rates, has_numba
 
-ROWS_AT_ONCE = 400  # tokens that pass from product to product within the L2 cache
+# Rows that pass from product to product: for each call oneDNN packs the matrix anew, which few rows
+# do not repay, and many rows leave the cache.
+ROWS_AT_ONCE = 800
 TAPS = 4  # of the convolution that the loop is written for
 
 
@@ -160,17 +162,19 @@ class _Pass:
     def work(self, member: Member) -> None:
         """What one thread does; the blocks' products need its rows only, the scan all of them."""
         rows = member.share(len(self.hidden))
-        gated = self._empty(ROWS_AT_ONCE, self._config.intermediate_size)
+        # Memory of its own: taking fresh memory for each product costs as much as the product.
+        wide = self._empty(2, ROWS_AT_ONCE + 2 * (TAPS - 1), self._config.intermediate_size)
+        added = self._empty(ROWS_AT_ONCE, self._config.hidden_size)
         count = self._config.num_hidden_layers
         for number in range(count):
             block = self._next
             for some in _parts(rows):
                 if number:
-                    self._leave(self._block, some, gated)
+                    self._leave(self._block, some, wide, added)
                 self._enter(block, some)
             member.meet()
             for some in _parts(rows):
-                self._branch(block, some)
+                self._branch(block, some, wide[0])
             member.meet()
             if member.rank == 0:
                 self._block = block
@@ -178,7 +182,7 @@ class _Pass:
             self._scan(block, member.share(len(block.rates[0])))
             member.meet()
         for some in _parts(rows):
-            self._leave(self._block, some, gated)
+            self._leave(self._block, some, wide, added)
 
     def _read(self, number: int) -> _Block:
         return _Block(_below(self._source, f"{number}/"))
@@ -191,13 +195,13 @@ class _Pass:
         normed = _array(self._normed[rows])
         _loops().rms_norm(self._hidden[rows], block.norm, self._config.layer_norm_epsilon, normed)
 
-    def _branch(self, block: _Block, rows: slice) -> None:
+    def _branch(self, block: _Block, rows: slice, x: Tensor) -> None:
         """Both branches up to their scans; the convolution reads three rows on either side."""
         first, last = rows.start, rows.stop
         start, end = max(0, first - TAPS + 1), min(len(self.hidden), last + TAPS - 1)
-        x = _array(self._normed[start:end] @ block.to_x)
+        x = torch.mm(self._normed[start:end], block.to_x, out=x[: end - start])
         taps = (block.taps, block.taps_bias)
-        _loops().convolve(x, *taps, _array(self._u), start, first, last)
+        _loops().convolve(_array(x), *taps, _array(self._u), start, first, last)
         rank = self._config.dt_rank
         for u, narrow, steps, to_narrow, to_step in zip(
             self._u, self._narrow, self._steps, block.to_narrow, block.to_step, strict=True
@@ -211,12 +215,14 @@ class _Pass:
         share = (vectors.start, vectors.stop, self._numbers)
         _loops().scan_both(*activations, self._config.dt_rank, *weights, self._y, *share)
 
-    def _leave(self, block: _Block, rows: slice, gated: Tensor) -> None:
+    def _leave(self, block: _Block, rows: slice, wide: Tensor, added: Tensor) -> None:
         """Gate and output projection, added to the residual stream."""
-        gated = gated[: rows.stop - rows.start]
-        z = self._normed[rows] @ block.to_z
+        count = rows.stop - rows.start
+        z, gated = wide[:, :count]
+        torch.mm(self._normed[rows], block.to_z, out=z)
         _loops().gate(self._y[rows], _array(z), _array(gated))
-        _loops().add_rows(self._hidden[rows], _array(gated @ block.out))
+        added = torch.mm(gated, block.out, out=added[:count])
+        _loops().add_rows(self._hidden[rows], _array(added))
 
 
 def _parts(rows: range) -> Iterator[slice]:
