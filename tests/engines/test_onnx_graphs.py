@@ -11,6 +11,7 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from mobile_videogpt.engines.onnx import weights
+from mobile_videogpt.engines.onnx.contenders import CONTENDERS, contenders, sharpen
 from mobile_videogpt.engines.onnx.fusion import write_projectors, write_selection
 from mobile_videogpt.engines.onnx.graph import Graph
 from mobile_videogpt.engines.onnx.image_encoder import write_image_encoder
@@ -150,6 +151,38 @@ def test_inputs_that_do_not_fill_a_block_of_32(tmp_path):
     weight, rows = torch.randn(16, 40), torch.randn(3, 40)
     found = linear(tmp_path, weight, rows, "int4")
     assert (found - rows @ weight.T).square().mean().sqrt() < 0.12 * 40**0.5
+
+
+@pytest.mark.parametrize("vocabulary", [300, 5000, 151936])
+def test_contenders_hold_the_likeliest_tokens_and_few_others(vocabulary):
+    rng = np.random.default_rng(0)
+    logits = rng.standard_normal(vocabulary).astype(np.float32)
+    found = contenders(logits)
+    likeliest = np.argsort(logits)[-CONTENDERS:]
+    assert set(likeliest) <= set(found)
+    assert len(found) <= max(300, 3 * CONTENDERS)
+
+
+def test_contenders_that_stand_together_are_all_found():
+    logits = np.zeros(151936, np.float32)
+    logits[700:800] = np.arange(100) + 1.0
+    assert set(range(700, 800)) <= set(contenders(logits))
+
+
+def test_sharpened_logits_are_exact_where_it_matters():
+    rng = np.random.default_rng(1)
+    table = rng.standard_normal((5000, 32)).astype(np.float16)
+    states = rng.standard_normal((2, 32)).astype(np.float32)
+    exact = states @ table.astype(np.float32).T
+    logits = exact + 0.5 * rng.standard_normal(exact.shape).astype(np.float32)
+    coarse = logits.copy()
+    sharpen(logits, states, table, certain=[7])
+    for row, true, before in zip(logits, exact, coarse, strict=True):
+        tokens = [*contenders(before), 7]
+        np.testing.assert_allclose(row[tokens], true[tokens], rtol=1e-5, atol=1e-4)
+        assert row.argmax() == true.argmax()
+        others = np.setdiff1d(np.arange(5000), tokens)
+        assert (row[others] == before[others]).all()
 
 
 def test_a_sliding_window_is_refused(tmp_path):

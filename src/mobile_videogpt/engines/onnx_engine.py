@@ -229,9 +229,12 @@ class OnnxEngine:
     ) -> list[float]:
         cache.length = start
         embeds, positions = self._inputs(token_ids[:-1], cache, gap)
-        logits = self._language.logits(cache, embeds, positions, wanted=len(embeds))
+        targets = token_ids[1:]
+        logits = self._language.logits(
+            cache, embeds, positions, wanted=len(embeds), certain=targets
+        )
         logs = torch.from_numpy(logits).log_softmax(-1)
-        return logs.gather(1, torch.tensor(token_ids[1:])[:, None])[:, 0].tolist()
+        return logs.gather(1, torch.tensor(targets)[:, None])[:, 0].tolist()
 
     def _step(self, token_ids: Sequence[int], cache: KeyValueCache, gap: int) -> torch.Tensor:
         """Read `token_ids` after what `cache` holds, extend it; logits of what follows, (1, V)."""

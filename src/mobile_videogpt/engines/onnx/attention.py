@@ -46,15 +46,14 @@ class Rotation:
     sines: str
 
     def apply(self, layers: Layers, rows: str, width: int) -> str:
-        """Rotate heads that lie side by side in (L, width)."""
+        """Rotate heads that lie side by side in (L, width) -> (1, L, width)."""
         shaped = layers.reshape(rows, 1, -1, width)
-        rotated = layers.graph.node(
+        return layers.graph.node(
             "RotaryEmbedding",
             *(shaped, self.positions, self.cosines, self.sines),
             domain=CONTRIB,
             interleaved=0,
         )
-        return layers.reshape(rotated, -1, width)
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def attend_in_place(
         "Split", packed, graph.constant([*widths, widths[1]]), outputs=3, axis=1
     )
     rotated = [
-        layers.reshape(rotation.apply(layers, rows, width), 1, -1, width)
+        rotation.apply(layers, rows, width)
         for rows, width in zip((queries, keys), widths, strict=True)
     ]
     shape: list[int | str] = [1, heads.keys, "capacity", heads.width]
@@ -155,7 +154,8 @@ def attend_by_head(
         outputs=[None, *(f"present.{layer}.value.{head}" for head in range(heads.keys))],
         axis=1,
     )
-    rotated = layers.reshape(rotation.apply(layers, rotating, turned), 0, -1, width)
+    turned_rows = rotation.apply(layers, rotating, turned)
+    rotated = layers.reshape(turned_rows, -1, heads.queries + heads.keys, width)
     parts = graph.nodes(
         "Split",
         rotated,

@@ -22,6 +22,7 @@ from mobile_videogpt.engines.onnx.attention import (
 )
 from mobile_videogpt.engines.onnx.graph import INT32, INT64, Graph
 from mobile_videogpt.engines.onnx.layers import Layers, NumberFormat, to_numpy
+from mobile_videogpt.engines.onnx.weights import INT4_BLOCK, INT4_COARSE_BLOCK
 
 
 def write_language_model(
@@ -31,8 +32,10 @@ def write_language_model(
 
     Its inputs: `inputs_embeds` (L, E) and their `positions` (1, L), and the cache, `past.*`; its
     outputs the cache's new rows, `present.*` (see `attention`), and `logits` (wanted, V), for which
-    `first_logit` (1,) names the first token whose logits are wanted. Without logits, `last_index`
-    (1,) and `total_length` () are the cache's last row and its length after the call.
+    `first_logit` (1,) names the first token whose logits are wanted. Logits in 4 bits of a model
+    whose output matrix is its table of embeddings come with the `states` (wanted, E) that they were
+    made of, so that the runner can make those that matter again (see `contenders`). Without logits,
+    `last_index` (1,) and `total_length` () are the cache's last row and its length after the call.
 
     Args:
         path: of the `.onnx` file.
@@ -136,8 +139,16 @@ def _logits(layers: Layers, normed: str, model: Qwen2ForCausalLM) -> None:
     first = graph.input("first_logit", [1], INT64)
     end = graph.constant(np.array([np.iinfo(np.int64).max]))
     wanted = graph.node("Slice", normed, first, end, graph.constant([0]))
-    logits = layers.linear(wanted, model.lm_head.weight)
+    block = INT4_BLOCK
+    if layers.number_format == "int4" and _is_tied(model):
+        block = INT4_COARSE_BLOCK
+        graph.output(wanted, "states", ["wanted", model.config.hidden_size])
+    logits = layers.linear(wanted, model.lm_head.weight, int4_block=block)
     graph.output(logits, "logits", ["wanted", model.config.vocab_size])
+
+
+def _is_tied(model: Qwen2ForCausalLM) -> bool:
+    return torch.equal(model.lm_head.weight, model.get_input_embeddings().weight)
 
 
 def write_embeddings(path: Path, model: Qwen2ForCausalLM, dtype: np.dtype) -> list[Path]:

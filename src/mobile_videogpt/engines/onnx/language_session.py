@@ -10,6 +10,7 @@ import numpy as np
 
 from mobile_videogpt.engines.memory import forget_file
 from mobile_videogpt.engines.onnx.attention import cache_names
+from mobile_videogpt.engines.onnx.contenders import sharpen
 from mobile_videogpt.engines.onnx.key_value_cache import SLACK, KeyValueCache
 from mobile_videogpt.engines.onnx.manifest import EMBEDDINGS
 from mobile_videogpt.engines.onnx.sessions import frugal_run, open_session
@@ -44,7 +45,9 @@ class LanguageSession:
         kinds = ("past", "present")
         self._by_head = [cache_names(kind, layers, self._heads) for kind in kinds]
         self._whole = [cache_names(kind, layers) for kind in kinds]
-        self.vocabulary = {t.name: t.shape for t in self._session.get_outputs()}["logits"][1]
+        outputs = {tensor.name: tensor.shape for tensor in self._session.get_outputs()}
+        self.vocabulary = outputs["logits"][1]
+        self._has_states = "states" in outputs
 
     @property
     def has_prefill(self) -> bool:
@@ -77,15 +80,27 @@ class LanguageSession:
                 self._run_prefill(cache, embeds[part], positions[part], is_last)
 
     def logits(
-        self, cache: KeyValueCache, embeds: np.ndarray, positions: np.ndarray, wanted: int = 1
+        self,
+        cache: KeyValueCache,
+        embeds: np.ndarray,
+        positions: np.ndarray,
+        wanted: int = 1,
+        certain: Sequence[int] = (),
     ) -> np.ndarray:
-        """Read tokens into the cache; (wanted, V) logits of what follows the last ones of them."""
+        """Read tokens into the cache; (wanted, V) logits of what follows the last ones of them.
+
+        Where the output matrix is coarse, the largest logits and those of the tokens `certain` are
+        made again.
+        """
         before = len(embeds) - wanted
         if before and (self._prefill is not None or before > CHUNK):
             self.fill(cache, embeds[:before], positions[:before])
             embeds, positions = embeds[before:], positions[before:]
         assert cache.length + len(embeds) <= cache.capacity, "the cache has no room for these"
-        return self._run(cache, embeds, positions, wanted)
+        logits, states = self._run(cache, embeds, positions, wanted)
+        if states is not None:
+            sharpen(logits, states, self._table, certain)
+        return logits
 
     def _run_prefill(
         self, cache: KeyValueCache, embeds: np.ndarray, positions: np.ndarray, is_last: bool
@@ -110,7 +125,7 @@ class LanguageSession:
 
     def _run(
         self, cache: KeyValueCache, embeds: np.ndarray, positions: np.ndarray, wanted: int
-    ) -> np.ndarray:
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """One call of the graph that makes logits: it reads all rows and writes the new ones."""
         count = len(embeds)
         binding = self._session.io_binding()
@@ -122,6 +137,10 @@ class LanguageSession:
         )
         logits = np.empty((wanted, self.vocabulary), np.float32)
         _bind(binding.bind_output, "logits", logits, logits.shape)
+        states = None
+        if self._has_states:
+            states = np.empty((wanted, embeds.shape[1]), np.float32)
+            _bind(binding.bind_output, "states", states, states.shape)
         row = self._width * cache.values.itemsize
         start = cache.values.ctypes.data
         total, new = (cache.length + count, self._width), (count, self._width)
@@ -133,7 +152,7 @@ class LanguageSession:
         self._session.run_with_iobinding(binding)
         del small
         cache.length += count
-        return logits
+        return logits, states
 
 
 def _bind_inputs(binding: Any, **arrays: np.ndarray) -> list[np.ndarray]:

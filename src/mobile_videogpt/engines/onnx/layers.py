@@ -44,12 +44,13 @@ class Layers:
         weight: Tensor,
         bias: Tensor | None = None,
         number_format: NumberFormat | None = None,
+        int4_block: int = INT4_BLOCK,
     ) -> str:
         """`rows @ weight.T + bias`; weight is (outputs, inputs)."""
         number_format = number_format or self.number_format
         weight = weight.detach()
         if number_format == "int4":
-            return self._linear_int4(rows, weight, bias)
+            return self._linear_int4(rows, weight, bias, int4_block)
         if number_format == "int8":
             product = self._linear_int8(rows, weight)
         else:
@@ -60,8 +61,8 @@ class Layers:
         """A `torch.nn.Linear`."""
         return self.linear(rows, linear.weight, linear.bias)
 
-    def _linear_int4(self, rows: str, weight: Tensor, bias: Tensor | None) -> str:
-        packed, scales = to_int4(weight)
+    def _linear_int4(self, rows: str, weight: Tensor, bias: Tensor | None, block: int) -> str:
+        packed, scales = to_int4(weight, block)
         inputs = [rows, self.graph.constant(packed), self.graph.constant(scales)]
         if bias is not None:
             inputs += ["", "", self.weight(bias)]
@@ -72,7 +73,7 @@ class Layers:
             K=weight.shape[1],
             N=weight.shape[0],
             bits=4,
-            block_size=INT4_BLOCK,
+            block_size=block,
             accuracy_level=_ACCURACY_INT8,
         )
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 FILE = "onnx_engine.json"
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 
 PARTS = ("image_encoder", "selection", "video_encoder", "projectors", "language_model", "prefill")
 EMBEDDINGS = "embeddings.npy"
