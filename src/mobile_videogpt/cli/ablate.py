@@ -141,12 +141,15 @@ def _once(path: Path, args: argparse.Namespace, measure: Any) -> Any:
 
 
 def _time(ablation: Ablation) -> dict[str, dict[str, float]]:
-    """Speed does not depend on the seed: the first one's model of every variant."""
+    """Speed does not depend on the seed: the first one's model of every variant, on one thread."""
+    import torch
+
     from mobile_videogpt.benchmark.variants import time_variants
 
     folders = {
         name: ablation.folder(name, ablation.seeds[0]) / "model" for name in ablation.variants
     }
+    torch.set_num_threads(1)
     there = {name: folder for name, folder in folders.items() if folder.exists()}
     return time_variants(
         there, TIMED_ROUNDS, lambda number: logger.info("timed: %d of %d", number, TIMED_ROUNDS)

@@ -27,13 +27,14 @@ def draw_ablation(results: Mapping[str, Any]) -> bytes:
     places = _places()
     _draw_ours(ours, places, results["variants"])
     _draw_paper(paper, places)
+    titles = [column.title.replace("-", "-\n") for column in columns()]
     for axes in (ours, paper):
-        titles = [column.title for column in columns()]
         axes.set_xticks(places, titles, fontsize=8.5)
         axes.yaxis.grid(color=RULE, linewidth=0.8)
         axes.set_xlim(places[0] - 0.7, places[-1] + 0.7)
     _name_groups(ours, places)
-    seeds = max((len(v["seeds"]) for v in results["variants"].values()), default=0)
+    counts = sorted({len(variant["seeds"]) for variant in results["variants"].values()})
+    seeds = " to ".join(map(str, counts[:: max(1, len(counts) - 1)]))
     tidy(
         ours,
         f"MovingShapes, multiple choice, %: mean of {seeds} seeds (dots), 95 % interval over clips",
@@ -53,42 +54,38 @@ def _places() -> list[float]:
 
 
 def _draw_ours(axes: Axes, places: list[float], variants: Mapping[str, Any]) -> None:
-    ends = []
+    # Points, not bars: the axis does not begin at zero.
     for place, column in zip(places, columns(), strict=True):
         found = variants.get(column.variant)
         if not found:
-            axes.text(place, 0, "not run", ha="center", fontsize=8, color=FAINT)
             continue
         score = found["multiple_choice"]
         value = 100 * score["value"]
         low, high = (100 * score["interval"][end] for end in ("low", "high"))
-        axes.bar(place, value, width=0.66, color=_color(column), alpha=0.85)
         reach = [[max(0.0, value - low)], [max(0.0, high - value)]]
-        axes.errorbar(place, value, reach, color=INK, capsize=4, linewidth=1.2)
+        color = _color(column)
+        axes.errorbar(place, value, reach, fmt="s", color=color, markersize=8, capsize=4)
         dots = [100 * seed for seed in score["seeds"]]
-        axes.plot([place - 0.22] * len(dots), dots, "o", color=INK, markersize=3)
-        axes.text(place, high + 0.3, f"{value:.1f}", ha="center", fontsize=8.5, color=INK)
-        ends += [low, high, *dots]
-    if ends:
-        axes.set_ylim(max(0, min(ends) - 8), max(ends) + 4)
+        axes.plot([place - 0.22] * len(dots), dots, "o", color=FAINT, markersize=3)
+        _write(axes, place, value, color)
+    axes.margins(y=0.16)
 
 
 def _draw_paper(axes: Axes, places: list[float]) -> None:
     row = published()["table3"]["rows"]["Average Accuracy"]
-    values = []
     for place, column in zip(places, columns(), strict=True):
-        if column.published is None:
-            axes.text(place, 47.2, "not in the paper", ha="center", fontsize=7.5, color=FAINT)
-            continue
-        value = row[column.published]
-        values.append(value)
-        axes.bar(place, value, width=0.66, color=PAPER, alpha=0.8)
-        axes.text(place, value + 0.1, f"{value}", ha="center", fontsize=8.5, color=INK)
-    axes.set_ylim(min(values) - 2, max(values) + 1)
+        if column.published is not None:
+            axes.plot(place, row[column.published], "s", color=PAPER, markersize=8)
+            _write(axes, place, row[column.published], PAPER)
+    axes.margins(y=0.16)
+
+
+def _write(axes: Axes, place: float, value: float, color: str) -> None:
+    axes.text(place + 0.16, value, f"{value:.1f}", va="center", fontsize=8.5, color=color)
 
 
 def _color(column: Column) -> str:
-    return OURS if column.variant == REFERENCE else "#8fb3d9"
+    return OURS if column.variant == REFERENCE else INK
 
 
 def _name_groups(axes: Axes, places: list[float]) -> None:

@@ -64,6 +64,7 @@ def render_table(results: Mapping[str, Any]) -> str:
         lines.append(_row(family.replace("_", " "), _family_cell(variants, family)))
     tokens = results.get("visual_tokens", {})
     lines += [
+        _row("Seeds", lambda c: str(len(variants.get(c.variant, {}).get("seeds", ())))),
         _row("**Visual tokens**", lambda c: str(tokens.get(c.variant, MISSING))),
         _row("**Tokens/second**, end to end", _number(speed, "tokens_per_second", "{:.0f}")),
         _row("Tokens/second while decoding", _number(speed, "decode_per_second", "{:.0f}")),
