@@ -25,10 +25,12 @@ class OurModel:
     def prepare(self) -> dict[str, Any]:
         """Write what loading needs, in a process of its own: its memory is not that of answering.
 
-        That is the random checkpoint, if it is one, and the export for the ONNX engine.
+        That is the random checkpoint, if it is one, the export for the ONNX engine, and the loops
+        that are compiled once and then kept.
         """
         if self.settings.engine == "onnx":
             self.load()
+            self.chat.open(self.settings.clip)
         return {"checkpoint": str(self._checkpoint())}
 
     def load(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from mobile_videogpt.engines.onnx.sessions import frugal_run, open_session
 
 # Tokens read at once: enough for the matrices to be fast, few enough that what lies between two of
 # them stays in the cache, and that attention scores take little memory.
-CHUNK = 256
+CHUNK = 128
 
 
 class LanguageSession:
