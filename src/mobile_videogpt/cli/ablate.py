@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mobile_videogpt.cli.arguments import positive_int, quiet_libraries
 from mobile_videogpt.cli.output import answer, answer_json
 from mobile_videogpt.files import write_atomically, write_json
+from mobile_videogpt.provenance import package_commit
 
 if TYPE_CHECKING:
     from mobile_videogpt.training.ablation.plan import Ablation
@@ -168,9 +169,9 @@ def _probe(ablation: Ablation) -> dict[str, Any]:
 
 
 def _origin(ablation: Ablation) -> dict[str, Any]:
-    """What the runs were started with, from `run.json`."""
+    """What the runs were started with, from `run.json`, and the commit that reports them."""
     noted: dict[str, Any] = json.loads((ablation.output / "run.json").read_text(encoding="utf-8"))
-    return noted
+    return {**noted, "reported_by": package_commit()}
 
 
 def _write(output: Path, results: dict[str, Any]) -> None:
