@@ -98,9 +98,12 @@ def test_a_benchmark_without_any_video_is_refused_before_a_model_is_loaded(
     assert code == 1 and f"{MISSING}.mp4" in err and err.count("\n") == 1
 
 
-def test_an_unknown_task_is_one_sentence_with_the_nearest_names(run):
-    code, out, err = run("eval", "mvbensh", "--dry-run")
-    assert (code, out) == (1, "") and "mvbench" in err and err.count("\n") == 1
+def test_an_unknown_task_is_wrong_usage_and_the_nearest_names_are_told(run, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run("eval", "mvbensh", "--dry-run")
+    captured = capsys.readouterr()
+    assert (stop.value.code, captured.out) == (2, "")
+    assert captured.err.splitlines()[-1].endswith("did you mean mvbench")
 
 
 # a run

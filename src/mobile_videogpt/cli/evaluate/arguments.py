@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mobile_videogpt.cli.arguments import add_merge_argument, add_model_arguments, positive_int
 from mobile_videogpt.cli.evaluate import endpoint
-from mobile_videogpt.evaluation.task import MLVU_ERAS, SCORINGS
+from mobile_videogpt.evaluation.task import MLVU_ERAS, SCORINGS, expand_names
 
 DATA_VARIABLE = "MOBILE_VIDEOGPT_DATA"
 
@@ -20,13 +20,23 @@ _RANKS = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """TASK... and everything that says how it is asked and judged."""
-    parser.add_argument("tasks", nargs="+", metavar="TASK", help="see below; several are one run")
+    parser.add_argument(
+        "tasks", nargs="+", type=_task, metavar="TASK", help="see below; several are one run"
+    )
     _add_data_arguments(parser)
     _add_scoring_arguments(parser)
     _add_judge_arguments(parser)
     endpoint.add_arguments(parser)
     add_merge_argument(parser)
     add_model_arguments(parser)
+
+
+def _task(name: str) -> str:
+    try:
+        expand_names([name])
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return name
 
 
 def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
