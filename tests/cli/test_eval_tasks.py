@@ -16,7 +16,9 @@ TIMES = ("seconds", "ttft_s", "decode_s", "is_first")
 @pytest.fixture(autouse=True)
 def chat(lively_chat, monkeypatch):
     """Every `VideoChat` that a command makes is this one; no launcher, no charts."""
-    monkeypatch.setattr("mobile_videogpt.chat.VideoChat", lambda *args, **options: lively_chat)
+    # Where it is imported from when asked for, and where it was imported when the module was read.
+    for place in ("chat", "evaluation.moving_shapes"):
+        monkeypatch.setattr(f"mobile_videogpt.{place}.VideoChat", lambda *_, **__: lively_chat)
     for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MOBILE_VIDEOGPT_DATA"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(
