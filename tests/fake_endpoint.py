@@ -49,10 +49,12 @@ class _Handler(BaseHTTPRequestHandler):
             server.at_once += 1
             server.most_at_once = max(server.most_at_once, server.at_once)
         try:
-            self._answer(server.answer(body))
+            reply = server.answer(body)
         finally:
+            # Before the reply leaves: whoever has it may ask again at once.
             with server.lock:
                 server.at_once -= 1
+        self._answer(reply)
 
     def _answer(self, reply: Any) -> None:
         status, content, headers = 200, reply, {}
