@@ -26,7 +26,7 @@ def slow_server(lively_chat, request):
     """Answers of as many tokens as are asked for, one every 20 ms."""
     options = getattr(request, "param", {})
     with running(twin(lively_chat), **options) as server:
-        batch = server.service.scheduler._batch
+        batch = server.service.scheduler._answers.batch
         step = batch.step
 
         def slow_step():
@@ -156,7 +156,7 @@ def test_who_leaves_the_queue_costs_nothing(slow_server, clip_bytes):
 def test_a_failure_of_one_request_leaves_the_others_alone(slow_server, clip_bytes, monkeypatch):
     stream = ask(slow_server, clip_bytes(1), max_tokens=60, stream=True)
     next(stream)
-    chat = slow_server.service.scheduler._chat
+    chat = slow_server.service.scheduler._intake._chat
 
     def broken(*args, **kwargs):
         raise RuntimeError("secret detail")

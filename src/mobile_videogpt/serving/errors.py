@@ -68,6 +68,18 @@ def internal_error() -> ApiError:
     return ApiError(500, "the server failed on this request; its log says why", "internal_error")
 
 
+def too_late() -> ApiError:
+    """For a request that took longer than it may."""
+    return ApiError(
+        504, "the request took longer than this server allows: ask for less, or later", "timeout"
+    )
+
+
+def shutting_down() -> ApiError:
+    """For a request that comes when the server is about to stop."""
+    return ApiError(503, "the server is shutting down: try again later", "shutting_down", None, 5.0)
+
+
 def clean(text: str) -> str:
     """`text` without what no encoding of it can hold: halves of surrogate pairs."""
     return text.encode("utf-8", "replace").decode("utf-8")

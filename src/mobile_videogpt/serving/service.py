@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
 from mobile_videogpt.serving.decoding.pool import DecodePool
-from mobile_videogpt.serving.errors import bad_request
+from mobile_videogpt.serving.errors import bad_request, shutting_down, too_late
 from mobile_videogpt.serving.jobs import Event, Failed, Finished, HeldVideo, Job, Order
 from mobile_videogpt.serving.library import VideoLibrary
 from mobile_videogpt.serving.media import Media, MediaReader, MediaRequest
-from mobile_videogpt.serving.scheduler import Scheduler, shutting_down, too_late
+from mobile_videogpt.serving.scheduling.scheduler import Scheduler
 from mobile_videogpt.serving.settings import ServerSettings
 from mobile_videogpt.serving.structured import JsonGuides
 from mobile_videogpt.serving.uploads import Uploads
