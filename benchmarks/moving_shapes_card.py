@@ -9,11 +9,11 @@ whether the pages show what was recorded.
 
 import json
 import sys
-from pathlib import Path
+
+from page_tables import ROOT, main
 
 from mobile_videogpt.synthetic.test_set import FixedQuestion, draw_questions
 
-ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 OWN, BOTH = RESULTS / "moving-shapes-test.json", RESULTS / "lmms-eval.json"
 
@@ -76,24 +76,5 @@ def _cells(row: dict) -> str:
     return " | ".join([*plain, accuracy])
 
 
-def main(arguments: list[str]) -> int:
-    """Fill in or check every page."""
-    stale = []
-    for page, tables in PAGES.items():
-        path = ROOT / page
-        text = wanted = path.read_text(encoding="utf-8")
-        for name, make in tables.items():
-            begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->"
-            before, rest = wanted.split(begin)
-            wanted = f"{before}{begin}{make()}{end}{rest.split(end)[1]}"
-        if wanted != text:
-            stale.append(page)
-            if "--check" not in arguments:
-                path.write_text(wanted, encoding="utf-8")
-    if stale:
-        print("changed:" if "--check" not in arguments else "stale:", ", ".join(stale))
-    return int(bool(stale) and "--check" in arguments)
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(PAGES, __doc__))

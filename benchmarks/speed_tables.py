@@ -9,49 +9,42 @@ documents show what was recorded.
 
 import json
 import sys
-from pathlib import Path
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from page_tables import ROOT, main
 
 from mobile_videogpt.benchmark import markdown
 
-ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "speed-0.5b.json"
 NOT_RUN = "Not run yet.\n"
+
+
+@cache
+def recorded() -> dict[str, Any] | None:
+    """The recorded run; None before the first."""
+    return json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else None
+
+
+def shown(*makers: Callable[[dict[str, Any]], str]) -> Callable[[], str]:
+    """What the makers say of the recorded run, below one another."""
+
+    def make() -> str:
+        report = recorded()
+        return NOT_RUN if report is None else "\n".join(make(report) for make in makers)
+
+    return make
+
+
 PAGES = {
-    "README.md": {"speed": (markdown.rows_table, markdown.origin_line)},
+    "README.md": {"speed": shown(markdown.rows_table, markdown.origin_line)},
     "docs/performance.md": {
-        "contestants": (markdown.contestants_table, markdown.origin_line),
-        "parts": (markdown.parts_table,),
+        "contestants": shown(markdown.contestants_table, markdown.origin_line),
+        "parts": shown(markdown.parts_table),
     },
 }
 
 
-def filled(page: str, text: str, report: dict | None) -> str:
-    """The page with its tables made from the report; "not run" without one."""
-    for name, makers in PAGES[page].items():
-        begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->"
-        before, rest = text.split(begin)
-        after = rest.split(end)[1]
-        shown = NOT_RUN if report is None else "\n".join(make(report) for make in makers)
-        text = f"{before}{begin}{shown}{end}{after}"
-    return text
-
-
-def main(arguments: list[str]) -> int:
-    """Fill in or check every page."""
-    report = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else None
-    stale = []
-    for page in PAGES:
-        path = ROOT / page
-        text = path.read_text(encoding="utf-8")
-        wanted = filled(page, text, report)
-        if wanted != text:
-            stale.append(page)
-            if "--check" not in arguments:
-                path.write_text(wanted, encoding="utf-8")
-    if stale:
-        print("changed:" if "--check" not in arguments else "stale:", ", ".join(stale))
-    return int(bool(stale) and "--check" in arguments)
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(PAGES, __doc__))

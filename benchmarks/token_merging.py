@@ -4,7 +4,7 @@
         python benchmarks/token_merging.py --questions 2400
     python benchmarks/record.py benchmarks/results/token-merging-speed.json -- \\
         python benchmarks/token_merging.py --speed 0.5b
-    python benchmarks/token_merging.py --document
+    python benchmarks/token_merging_page.py
 
 The built-in model answers the same MovingShapes questions with fewer and fewer image tokens: merged
 over time, or, at exactly as many tokens, those of evenly spaced frames only. Frames are dropped in
@@ -40,34 +40,21 @@ from mobile_videogpt.synthetic.world import make_clip
 RATIOS = (0.875, 0.75, 0.5, 0.375, 0.25, 0.125)
 MERGED, DROPPED, IN_PLACE = "merged", "frames dropped", "frames dropped, positions kept"
 
-ROOT = Path(__file__).parents[1]
-BEGIN, END = "<!-- begin points -->\n", "<!-- end points -->\n"
-
 Reduction = Callable[[EncodedVideo], EncodedVideo]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, or draw what was measured."""
+    """Measure, and print what was measured as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--questions", type=int, metavar="N", help="ask N about unseen clips")
     parser.add_argument("--seed", type=int, default=7, help="which unseen clips")
     parser.add_argument("--speed", metavar="PRESET", help="time this preset, random weights")
     parser.add_argument("--rounds", type=int, default=3, help="timed runs at every ratio")
-    parser.add_argument(
-        "--document", action="store_true", help="draw and tabulate in docs/ what was recorded"
-    )
     args = parser.parse_args(arguments)
     if args.questions:
         print(json.dumps(measure_accuracy(args.questions, args.seed), indent=2))
     if args.speed:
         print(json.dumps(measure_speed(args.speed, args.rounds), indent=2))
-    if args.document:
-        accuracy, speed = (
-            json.loads((ROOT / "benchmarks" / "results" / name).read_text(encoding="utf-8"))
-            for name in ("token-merging.json", "token-merging-speed.json")
-        )
-        draw(accuracy, speed, ROOT / "docs" / "images" / "token-merging.png")
-        tabulate(accuracy, speed, ROOT / "docs" / "token-merging.md")
     return 0
 
 
@@ -291,78 +278,6 @@ def measure_speed(preset: str, rounds: int) -> dict[str, Any]:
         "opening_s": round(opening_s, 3),
         "points": points,
     }
-
-
-def draw(accuracy: dict[str, Any], speed: dict[str, Any], path: Path) -> None:
-    """Accuracy over tokens, merged beside dropped; beside it seconds over tokens."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    (exact,) = (point for point in accuracy["points"] if point["method"] == "all")
-    styles = {MERGED: ("o-", "C0"), IN_PLACE: ("s--", "C1"), DROPPED: ("v:", "C3")}
-    for method, (style, color) in styles.items():
-        points = [exact, *(p for p in accuracy["points"] if p["method"] == method)]
-        shares = [100 * p["multiple_choice_accuracy"] for p in points]
-        left.plot([p["keep"] for p in points], shares, style, color=color, label=method)
-    left.set_title(f"MovingShapes, {accuracy['questions']} questions, built-in model")
-    left.set_ylabel("multiple choice, % right")
-    ratios = [p["keep"] for p in speed["points"]]
-    for key, label, style in (("ttft_s", "first token", "o-"), ("prefill_s", "prefill", "o--")):
-        right.plot(ratios, [p[key] for p in speed["points"]], style, label=label)
-    right.set_title(f"{speed['preset']}, {speed['engine']}, {speed['threads']} threads")
-    right.set_ylabel("seconds")
-    right.set_ylim(bottom=0)
-    for axis in (left, right):
-        axis.set_xlabel("share of the image tokens that is kept")
-        axis.invert_xaxis()
-        axis.legend(frameon=False)
-    partial = path.with_suffix(".partial.png")
-    figure.savefig(partial, dpi=120)
-    partial.replace(path)
-
-
-def tabulate(accuracy: dict[str, Any], speed: dict[str, Any], page: Path) -> None:
-    """Write the table between the page's markers."""
-    text = page.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    page.write_text(before + BEGIN + table(accuracy, speed) + END + after, encoding="utf-8")
-
-
-def table(accuracy: dict[str, Any], speed: dict[str, Any]) -> str:
-    """A row per share: tokens, the three methods' accuracies, the difference, seconds."""
-    right = {
-        (p["method"], p["keep"]): f"{100 * p['multiple_choice_accuracy']:.1f} %"
-        for p in accuracy["points"]
-    }
-    found = {(d["than"], d["keep"]): d for d in accuracy["merged_minus_other"]}
-    moved = {(p["method"], p["keep"]): p["probability_moved"] for p in accuracy["points"]}
-    methods = (MERGED, DROPPED, IN_PLACE)
-    rows = [
-        f"| kept | {' | '.join(methods)} | merged before dropped, points | "
-        f"probability moved, in this order | tokens, `{speed['preset']}` | prefill | first token |",
-        "| --- " * 9 + "|",
-    ]
-    for point in speed["points"]:
-        keep = point["keep"]
-        cells = [right["all", 1.0]] * 3 + [""] * 2
-        if keep < 1:
-            cells = [right[method, keep] for method in methods]
-            cells += [", ".join(_difference(found[other, keep]) for other in methods[1:])]
-            cells += [", ".join(f"{100 * moved[method, keep]:.1f} %" for method in methods)]
-        cells += [str(point["visual_tokens"])]
-        cells += [f"{point[key]:.1f} s" for key in ("prefill_s", "ttft_s")]
-        rows.append(f"| {keep:g} | {' | '.join(cells)} |")
-    return "\n".join(rows) + "\n"
-
-
-def _difference(found: dict[str, float]) -> str:
-    points, spread = (found[f"multiple_choice_{kind}"] for kind in ("points", "standard_error"))
-    return f"{points:+.1f} ± {spread:.1f}"
 
 
 if __name__ == "__main__":

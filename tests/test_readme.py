@@ -1,6 +1,6 @@
 """The front page keeps its promises: the example runs, commands exist, numbers are committed.
 
-When the results change, the failing test prints the table to paste between the README's markers.
+That its tables are those of the committed results is tested in benchmark/test_page_tables.py.
 """
 
 import ast
@@ -21,8 +21,6 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 for folder in ("docs", "examples", "benchmarks"):
     PAGES += sorted((ROOT / folder).rglob("*.md"))
-RESULTS = ROOT / "benchmarks" / "results" / "moving-shapes.json"
-MARKERS = ("<!-- begin moving-shapes -->\n", "<!-- end moving-shapes -->")
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -208,40 +206,6 @@ def test_the_training_page_lists_every_field_of_a_stage():
 
 
 # --- numbers
-
-
-def percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
-
-
-def expected_table(results: dict) -> str:
-    """The README's table for the built-in model, made from the committed results."""
-    rows = [
-        "| Family | Questions | Multiple choice | Open | Chance | Majority | Blind |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for name, family in sorted(results["families"].items()):
-        keys = ("multiple_choice", "open", "chance", "majority", "blind")
-        figures = " | ".join(percent(family.get(key)) for key in keys)
-        rows.append(f"| {name.replace('_', ' ')} | {family['n']} | {figures} |")
-    total = percent(results["multiple_choice_accuracy"]), percent(results["open_accuracy"])
-    rows.append(f"| **all** | **{results['questions']}** | **{total[0]}** | **{total[1]}** | | | |")
-    return "\n".join(rows) + "\n"
-
-
-def between_markers(text: str) -> str:
-    assert all(text.count(marker) == 1 for marker in MARKERS), "the README lost its markers"
-    return text.split(MARKERS[0])[1].split(MARKERS[1])[0]
-
-
-def test_the_table_of_the_built_in_model_is_the_committed_result():
-    shown = between_markers(README)
-    if not RESULTS.exists():
-        assert "not run" in shown
-        assert not re.search(r"\d\s*%", shown), "numbers without a committed result"
-        return
-    table = expected_table(json.loads(RESULTS.read_text(encoding="utf-8")))
-    assert shown == table, f"paste between the README's markers:\n\n{table}"
 
 
 def test_results_say_how_they_were_measured():

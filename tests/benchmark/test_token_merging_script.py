@@ -1,23 +1,16 @@
 """The comparison behind docs/token-merging.md is fair: equal tokens, paired questions."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
+from benchmark_scripts import load_script
 
 from mobile_videogpt.evaluation.moving_shapes import Result
 from mobile_videogpt.synthetic import make_clip
 from mobile_videogpt.synthetic.questions import Question
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "token_merging.py"
-
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("token_merging_script", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("token_merging")
 
 
 def test_all_ways_leave_equally_many_tokens_and_the_video_tokens_alone(script, lively_chat):
