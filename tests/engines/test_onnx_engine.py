@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mobile_videogpt.chat import VideoChat
-from mobile_videogpt.engines import videomamba
+from mobile_videogpt.engines import onnx_engine, videomamba
 from mobile_videogpt.engines.base import GenerationOptions
 from mobile_videogpt.synthetic import make_clip
 
@@ -241,6 +241,24 @@ def test_compiled_loops_stand_in_for_the_video_encoders_graph(
     half = "bfloat16" if videomamba._has_bfloat16() else "float32"
     wanted = "float32" if encoders == "float32" else half
     assert engine.number_formats()["video_encoder"] == wanted
+
+
+def test_work_in_pieces_gives_what_it_gives_at_once(chat, engine, videos, monkeypatch):
+    ids = chat.processor.question_ids("Does the red circle move to the left? " * 9)
+    options = [[5, 6, 7], [8, 9]]
+
+    def everything():
+        prefix = prefix_of(chat, engine, videos[1])
+        said = list(engine.generate(prefix, ids, GREEDY, engine.stopwatch()))
+        return said, np.concatenate(engine.score(prefix, ids, options))
+
+    said, scores = everything()
+    pauses = []
+    monkeypatch.setattr(onnx_engine, "TOKENS_AT_ONCE", 16)
+    monkeypatch.setattr(engine, "pause", lambda: pauses.append(1))
+    in_pieces = everything()
+    assert in_pieces[0] == said and len(pauses) > 20
+    np.testing.assert_allclose(in_pieces[1], scores, atol=1e-3)
 
 
 def test_the_torch_engine_runs_the_same_loops(chat, videos, monkeypatch):

@@ -66,6 +66,31 @@ class Stopwatch:
         return {**self.seconds, "total": time.perf_counter() - self._start}
 
 
+Pause = Callable[[], None] | None
+"""What is called between the pieces of long work, so that something else may be done meanwhile."""
+
+
+def go_on() -> None:
+    """A pause in which nothing happens."""
+
+
+def in_pieces(length: int, size: int, pause: Pause) -> Iterator[slice]:
+    """Long work cut into pieces, with a pause between two; all at once where nobody wants one.
+
+    >>> list(in_pieces(5, 2, lambda: None))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    >>> list(in_pieces(5, 2, None))
+    [slice(0, 5, None)]
+    """
+    if pause is None:
+        yield slice(0, length)
+        return
+    for start in range(0, max(length, 1), size):
+        if start:
+            pause()
+        yield slice(start, min(start + size, length))
+
+
 class TokenGuide(Protocol):
     """Keeps an answer to a form; made for one answer, because it follows what is said."""
 
@@ -140,6 +165,10 @@ class Prefix:
 
 class Engine(Protocol):
     """Runs the model: encode a video once, then generate or score on its prefix many times."""
+
+    pause: Pause
+    """Set by who shares the engine's thread with answers under way: it is called within all that
+    takes long, and may decode and read other prompts. What it takes counts into `Stopwatch`es."""
 
     @property
     def fingerprint(self) -> str:

@@ -63,14 +63,12 @@ class TakingTurns:
     ) -> tuple[int, int | None]:
         """See `DecodingBatch`."""
         row, self._next_row = self._next_row, self._next_row + 1
-        self._rows[row] = self._engine.generate(
-            prefix, token_ids, options, self._engine.stopwatch()
-        )
-        try:
-            return row, self._advance(row)
-        except BaseException:
-            self.remove(row)
-            raise
+        tokens = self._engine.generate(prefix, token_ids, options, self._engine.stopwatch())
+        # While the question is read, the engine may pause for a step of the others.
+        first = next(tokens, None)
+        if first is not None:
+            self._rows[row] = tokens
+        return row, first
 
     def step(self) -> dict[int, int | None]:
         """See `DecodingBatch`."""

@@ -65,6 +65,13 @@ def new_cache(layers: int, capacity: int = 0) -> Cache:
     return Cache(layers=[RoomyLayer(capacity) for _ in range(layers)])
 
 
+def cache_bytes(cache: Cache, more: int = 0) -> int:
+    """What one row's keys and values take, `more` tokens included."""
+    tensors = [tensor for layer in cache.layers for tensor in (layer.keys, layer.values)]
+    each = sum(tensor[0, :, 0].numel() * tensor.element_size() for tensor in tensors)
+    return each * (cache.get_seq_length() + more)
+
+
 def fork_cache(cache: Cache, room: int, batch: int = 1) -> Cache:
     """A cache that continues `cache`, which stays as it is.
 

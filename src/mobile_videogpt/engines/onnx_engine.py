@@ -14,11 +14,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mobile_videogpt.engines.base import GenerationOptions, Prefix, Stopwatch, VisualTokens
+from mobile_videogpt.engines.base import (
+    GenerationOptions,
+    Pause,
+    Prefix,
+    Stopwatch,
+    VisualTokens,
+    go_on,
+    in_pieces,
+)
 from mobile_videogpt.engines.decoding import TokenChooser, generate_ids
 from mobile_videogpt.engines.memory import give_memory_back
 from mobile_videogpt.engines.onnx.key_value_cache import KeyValueCache
-from mobile_videogpt.engines.onnx.language_session import LanguageSession
+from mobile_videogpt.engines.onnx.language_session import CHUNK, LanguageSession
 from mobile_videogpt.engines.onnx.manifest import Manifest
 from mobile_videogpt.engines.onnx.sessions import frugal_run, open_session
 from mobile_videogpt.engines.videomamba import VideoMambaRunner, open_runner
@@ -30,6 +38,8 @@ if TYPE_CHECKING:
 
 # Frames that the image encoder takes at once: what lies between its layers stays small.
 FRAMES_AT_ONCE = 2
+# Tokens of a prompt between two pauses, where somebody wants them.
+TOKENS_AT_ONCE = 2 * CHUNK
 
 
 class OnnxEngine:
@@ -61,6 +71,7 @@ class OnnxEngine:
         self.manifest = Manifest.read(folder)
         self.end_token_ids = frozenset(end_token_ids)
         self.generation_config = generation_config
+        self.pause: Pause = None
         self._threads = threads
         # The visual parts, opened when they are needed and let go before the next large one is:
         # opening takes less than a tenth of what encoding does, and memory holds one at a time.
@@ -94,9 +105,9 @@ class OnnxEngine:
         give_memory_back()  # what decoding the video took
         with watch.measure("image_encoder"):
             parts = []
-            for frames in image_pixels[0].float().split(FRAMES_AT_ONCE):
-                parts.append(self._run("image_encoder", "features", pixel_values=frames))
-                give_memory_back()
+            pixels = image_pixels[0].float()
+            for some in in_pieces(len(pixels), FRAMES_AT_ONCE, self.pause or give_memory_back):
+                parts.append(self._run("image_encoder", "features", pixel_values=pixels[some]))
             self._close("image_encoder")
             return torch.from_numpy(np.concatenate(parts))[None]
 
@@ -136,7 +147,7 @@ class OnnxEngine:
         run = self._open_video_runner(len(key_frames))
         if run is None:
             return torch.from_numpy(self._run("video_encoder", "features", pixel_values=key_frames))
-        return run(key_frames[None])[0, 1:].unflatten(0, (len(key_frames), -1))
+        return run(key_frames[None], self.pause)[0, 1:].unflatten(0, (len(key_frames), -1))
 
     def _open_video_runner(self, frames: int) -> VideoMambaRunner | None:
         path = self.folder / "video_encoder.safetensors"
@@ -173,7 +184,7 @@ class OnnxEngine:
         is_visual = np.asarray(token_ids) == self.config.video_token_id
         embeds[is_visual] = visual_embeds[0].float().numpy()
         cache = self._language.new_cache(len(token_ids))
-        self._language.fill(cache, embeds, places.astype(np.int64))
+        self._fill(cache, embeds, places.astype(np.int64))
         gap = int(places[-1]) + 1 - len(token_ids)
         return Prefix(token_ids=tuple(token_ids), state=cache.keep(), gap=gap)
 
@@ -218,11 +229,12 @@ class OnnxEngine:
         longest = max(len(ids) for ids in continuations)
         with prefix.state.continued(len(token_ids) + longest) as cache:
             if before:
-                self._language.fill(cache, *self._inputs(before, cache, prefix.gap))
-            start = cache.length
-            return [
-                self._score_one(cache, start, prefix.gap, [last, *ids]) for ids in continuations
-            ]
+                self._fill(cache, *self._inputs(before, cache, prefix.gap))
+            start, logs = cache.length, []
+            for one in in_pieces(len(continuations), 1, self.pause or go_on):
+                ids = [last, *continuations[one.start]]
+                logs.append(self._score_one(cache, start, prefix.gap, ids))
+            return logs
 
     def _score_one(
         self, cache: KeyValueCache, start: int, gap: int, token_ids: Sequence[int]
@@ -238,8 +250,16 @@ class OnnxEngine:
 
     def _step(self, token_ids: Sequence[int], cache: KeyValueCache, gap: int) -> torch.Tensor:
         """Read `token_ids` after what `cache` holds, extend it; logits of what follows, (1, V)."""
+        if self.pause is not None and len(token_ids) > TOKENS_AT_ONCE:
+            self._fill(cache, *self._inputs(token_ids[:-1], cache, gap))
+            token_ids = token_ids[-1:]
         logits = self._language.logits(cache, *self._inputs(token_ids, cache, gap))
         return torch.from_numpy(logits)
+
+    def _fill(self, cache: KeyValueCache, embeds: np.ndarray, positions: np.ndarray) -> None:
+        """Read (L, E) into the cache."""
+        for some in in_pieces(len(embeds), TOKENS_AT_ONCE, self.pause):
+            self._language.fill(cache, embeds[some], positions[some])
 
     def _inputs(
         self, token_ids: Sequence[int], cache: KeyValueCache, gap: int

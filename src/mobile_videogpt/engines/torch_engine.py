@@ -18,11 +18,19 @@ from typing import TYPE_CHECKING
 import torch
 from transformers.cache_utils import Cache
 
-from mobile_videogpt.engines.base import GenerationOptions, Prefix, Stopwatch, VisualTokens
+from mobile_videogpt.engines.base import (
+    GenerationOptions,
+    Pause,
+    Prefix,
+    Stopwatch,
+    VisualTokens,
+    go_on,
+    in_pieces,
+)
 from mobile_videogpt.engines.decoding import TokenChooser, generate_ids
 from mobile_videogpt.engines.devices import synchronize
-from mobile_videogpt.engines.int8 import Int8Linear
-from mobile_videogpt.engines.kv_cache import fork_cache, new_cache
+from mobile_videogpt.engines.int8 import ROWS_AT_ONCE, Int8Linear
+from mobile_videogpt.engines.kv_cache import cache_bytes, fork_cache, new_cache
 from mobile_videogpt.engines.qwen2 import Qwen2Runner
 from mobile_videogpt.engines.videomamba import VideoMambaRunner
 from mobile_videogpt.engines.videomamba_weights import fits_encoder, runner_tensors
@@ -30,6 +38,9 @@ from mobile_videogpt.models.placeholders import place_tokens
 
 if TYPE_CHECKING:
     from mobile_videogpt.models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
+
+# Keys and values that the options of one pass may take: each has a copy of the prompt's.
+_OPTIONS_BYTES = 512_000_000
 
 
 class TorchEngine:
@@ -45,6 +56,7 @@ class TorchEngine:
     ) -> None:
         self.model = model.eval()
         self.end_token_ids = frozenset(end_token_ids)
+        self.pause: Pause = None
         language_model = model.language_model
         fits = Qwen2Runner.fits(language_model)
         self._runner = Qwen2Runner(language_model) if fits else None
@@ -102,8 +114,12 @@ class TorchEngine:
         """The image encoder's features of any number of frames: (1, F, 3, H, W) -> (1, F, N, D)."""
         # Number formats are the encoders' own matter: they may be finer than the language model's.
         image_pixels = image_pixels.to(self.device)
+        tokens = self.model.config.image_config
+        frames = max(1, ROWS_AT_ONCE // (tokens.image_size // tokens.patch_size) ** 2)
+        pieces = in_pieces(image_pixels.shape[1], frames, self.pause)
         with watch.measure("image_encoder"):
-            return self.model.encode_images(image_pixels)
+            found = [self.model.encode_images(image_pixels[:, some]) for some in pieces]
+            return found[0] if len(found) == 1 else torch.cat(found, dim=1)
 
     @torch.inference_mode()
     def encode_from_features(
@@ -139,7 +155,8 @@ class TorchEngine:
         if self._video_runner is None:
             tensors = runner_tensors(model.video_encoder, is_half=False)
             self._video_runner = VideoMambaRunner(tensors, model.config.video_config)
-        return model.encode_video_frames(key_pixels, self._video_runner)
+        runner = self._video_runner
+        return model.encode_video_frames(key_pixels, lambda clips: runner(clips, self.pause))
 
     @torch.inference_mode()
     def prefill(
@@ -159,7 +176,9 @@ class TorchEngine:
         ids = self._row(token_ids)
         embeds = self.model.get_input_embeddings()(ids)
         embeds = self._place(embeds, ids, visual_embeds)
-        self._read(embeds, cache, None if positions is None else self._row(positions), "none")
+        row = None if positions is None else self._row(positions)
+        for some in in_pieces(len(token_ids), ROWS_AT_ONCE, self.pause):
+            self._read(embeds[:, some], cache, None if row is None else row[:, some], "none")
         gap = 0 if positions is None else positions[-1] + 1 - len(token_ids)
         return Prefix(token_ids=tuple(token_ids), state=cache, gap=gap)
 
@@ -215,8 +234,8 @@ class TorchEngine:
     ) -> list[list[float]]:
         """Log-probability of each token of each continuation of prefix + `token_ids`.
 
-        The prompt is read once, then all continuations as one batch, padded on the right where
-        causal attention hides the padding from every token that counts.
+        The prompt is read once, then continuations as one batch, padded on the right where causal
+        attention hides the padding from every token that counts; many of a long prompt as several.
         """
         cache = fork_cache(prefix.state, len(token_ids))
         first = self._step(token_ids, cache, prefix.gap).float().log_softmax(-1)  # (1, V)
@@ -225,23 +244,33 @@ class TorchEngine:
         targets = torch.tensor(padded, device=self.device)  # (options, longest)
         logs = first[:, targets[:, 0]].T  # (options, 1)
         if longest > 1:
-            logits = self._read(
-                self.model.get_input_embeddings()(targets[:, :-1]),
-                fork_cache(cache, longest - 1, batch=len(padded)),
-                self._positions(cache, longest - 1, prefix.gap),
-                "all",
-            )
-            rest = logits.float().log_softmax(-1)  # (options, longest - 1, V)
-            rest = rest.gather(-1, targets[:, 1:, None]).squeeze(-1)
-            logs = torch.cat([logs, rest], dim=1)  # (options, longest)
+            size = max(1, _OPTIONS_BYTES // cache_bytes(cache, longest))
+            pieces = in_pieces(len(padded), size, self.pause or go_on)
+            rest = [self._score_some(targets[some], cache, prefix.gap) for some in pieces]
+            logs = torch.cat([logs, torch.cat(rest)], dim=1)  # (options, longest)
         return [row[: len(ids)] for row, ids in zip(logs.tolist(), continuations, strict=True)]
+
+    def _score_some(self, targets: torch.Tensor, cache: Cache, gap: int) -> torch.Tensor:
+        """Log-probabilities of all tokens of (options, L) but the first, (options, L - 1)."""
+        options, length = targets.shape
+        logits = self._read(
+            self.model.get_input_embeddings()(targets[:, :-1]),
+            fork_cache(cache, length - 1, batch=options),
+            self._positions(cache, length - 1, gap),
+            "all",
+        )
+        logs = logits.float().log_softmax(-1)  # (options, L - 1, V)
+        return logs.gather(-1, targets[:, 1:, None]).squeeze(-1)
 
     @torch.inference_mode()
     def _step(self, token_ids: Sequence[int], cache: Cache, gap: int) -> torch.Tensor:
         """Read `token_ids` after what `cache` holds, extend it; logits of what follows, (1, V)."""
         embeds = self.model.get_input_embeddings()(self._row(token_ids))
-        positions = self._positions(cache, len(token_ids), gap)
-        return self._read(embeds, cache, positions, "last")[:, -1]
+        for some in in_pieces(len(token_ids), ROWS_AT_ONCE, self.pause):
+            positions = self._positions(cache, some.stop - some.start, gap)
+            wanted = "last" if some.stop == len(token_ids) else "none"
+            logits = self._read(embeds[:, some], cache, positions, wanted)
+        return logits[:, -1]
 
     def _read(
         self, embeds: torch.Tensor, cache: Cache, positions: torch.Tensor | None, logits: str

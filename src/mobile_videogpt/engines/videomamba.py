@@ -12,7 +12,7 @@ matrix takes longer than that, and a video multiplies it only once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mobile_videogpt.config import VideoMambaConfig
+from mobile_videogpt.engines.base import Pause, in_pieces
 from mobile_videogpt.engines.memory import forget_file
 from mobile_videogpt.engines.team import Member, run_together
 from mobile_videogpt.models.scan_kernel import LANES, WORTHWHILE_STATES, decay_rates, has_numba
@@ -30,6 +31,7 @@ from mobile_videogpt.models.scan_kernel import LANES, WORTHWHILE_STATES, decay_r
 # do not repay, and many rows leave the cache.
 ROWS_AT_ONCE = 800
 TAPS = 4  # of the convolution that the loop is written for
+BLOCKS_AT_ONCE = 4  # between two pauses, where somebody wants them
 
 
 def is_worthwhile(config: VideoMambaConfig, frames: int) -> bool:
@@ -93,13 +95,14 @@ class VideoMambaRunner:
         return is_worthwhile(config, frames) and has_numba()
 
     @torch.inference_mode()
-    def __call__(self, pixel_values: Tensor) -> Tensor:
+    def __call__(self, pixel_values: Tensor, pause: Pause = None) -> Tensor:
         """Map pixels (B, T, 3, H, W) to tokens (B, 1 + T * N, D), the class token first."""
-        return torch.stack([self._encode(clip) for clip in pixel_values])
+        return torch.stack([self._encode(clip, pause) for clip in pixel_values])
 
-    def _encode(self, clip: Tensor) -> Tensor:
+    def _encode(self, clip: Tensor, pause: Pause) -> Tensor:
         run = _Pass(self._source, self._embed(clip), self.config)
-        run_together(run.work)
+        for blocks in in_pieces(self.config.num_hidden_layers, BLOCKS_AT_ONCE, pause):
+            run_together(partial(run.work, blocks=blocks))
         _let_compiler_go()
         size, epsilon = (self.config.hidden_size,), self.config.layer_norm_epsilon
         return F.rms_norm(run.hidden, size, self._tensors["norm"], epsilon)
@@ -159,14 +162,14 @@ class _Pass:
         self._y = torch.empty(length, channels).numpy()
         self._numbers = (0,) * config.state_size
 
-    def work(self, member: Member) -> None:
+    def work(self, member: Member, blocks: slice) -> None:
         """What one thread does; the blocks' products need its rows only, the scan all of them."""
         rows = member.share(len(self.hidden))
         # Memory of its own: taking fresh memory for each product costs as much as the product.
         wide = self._empty(2, ROWS_AT_ONCE + 2 * (TAPS - 1), self._config.intermediate_size)
         added = self._empty(ROWS_AT_ONCE, self._config.hidden_size)
         count = self._config.num_hidden_layers
-        for number in range(count):
+        for number in range(blocks.start, blocks.stop):
             block = self._next
             for some in _parts(rows):
                 if number:
@@ -181,8 +184,9 @@ class _Pass:
                 self._next = self._read(number + 1) if number + 1 < count else block
             self._scan(block, member.share(len(block.rates[0])))
             member.meet()
-        for some in _parts(rows):
-            self._leave(self._block, some, wide, added)
+        if blocks.stop == count:
+            for some in _parts(rows):
+                self._leave(self._block, some, wide, added)
 
     def _read(self, number: int) -> _Block:
         return _Block(_below(self._source, f"{number}/"))
