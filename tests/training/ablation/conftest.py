@@ -4,15 +4,12 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
-import torch
 from small_ablation import write_ablation
+from stage_zero import write_stage_zero
 
-from mobile_videogpt.config import MobileVideoGPTConfig
-from mobile_videogpt.models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
 from mobile_videogpt.training.ablation.plan import load_ablation
 from mobile_videogpt.training.miniature import features
 from mobile_videogpt.training.miniature.clips import ClipCache
-from mobile_videogpt.training.miniature.pretrain import save_part
 
 
 class InThisProcess:
@@ -37,18 +34,8 @@ class InThisProcess:
 def start(tmp_path_factory) -> Path:
     """A run with stage 0, eight clips and their features."""
     folder = tmp_path_factory.mktemp("start")
-    torch.manual_seed(0)
-    config = MobileVideoGPTConfig.preset("moving-shapes")
-    model = MobileVideoGPTForConditionalGeneration(config)
-    parts = {
-        "image": model.image_encoder,
-        "video": model.video_encoder,
-        "language": model.language_model.model,
-    }
-    for name, part in parts.items():
-        (folder / f"stage0-{name}").mkdir()
-        save_part(part, folder / f"stage0-{name}")
-    cache = ClipCache(folder / "clips" / "train", config, 8, "train")
+    model = write_stage_zero(folder)
+    cache = ClipCache(folder / "clips" / "train", model.config, 8, "train")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mobile_videogpt.training.miniature.clips.ProcessPoolExecutor", InThisProcess)
         patch.setattr(features, "ProcessPoolExecutor", InThisProcess)

@@ -5,13 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
+from stage_zero import write_stage_zero
 
 from mobile_videogpt.config import MobileVideoGPTConfig
-from mobile_videogpt.models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
 from mobile_videogpt.training import runner
 from mobile_videogpt.training.miniature import instruct
 from mobile_videogpt.training.miniature.clips import ClipCache
-from mobile_videogpt.training.miniature.pretrain import save_part
 from mobile_videogpt.training.recipe import Recipe, RecipeError, Stage
 
 pytest.importorskip("peft")
@@ -26,17 +25,7 @@ def stage(kind: str, **values) -> Stage:
 def recipe(tmp_path_factory) -> Recipe:
     """A run folder with eight rendered clips and stage 0 done, on random weights."""
     output = tmp_path_factory.mktemp("run")
-    torch.manual_seed(0)
-    config = MobileVideoGPTConfig.preset("moving-shapes")
-    model = MobileVideoGPTForConditionalGeneration(config)
-    parts = {
-        "image": model.image_encoder,
-        "video": model.video_encoder,
-        "language": model.language_model.model,
-    }
-    for name, part in parts.items():
-        (output / f"stage0-{name}").mkdir()
-        save_part(part, output / f"stage0-{name}")
+    config = write_stage_zero(output).config
     for split in ("train", "validation"):
         list(ClipCache(output / "clips" / split, config, 8, split).render(1))
     return Recipe(output / "recipe.yaml", output, "moving-shapes", 0, 8, 8, ())
