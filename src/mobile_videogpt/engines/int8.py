@@ -186,13 +186,6 @@ def quantize_module(model: nn.Module, name: str) -> None:
             weight.data = weight.data.float()
 
 
-def quantize_model(model: nn.Module) -> nn.Module:
-    """Quantise a Mobile-VideoGPT that is in memory, in place."""
-    for name in [name for name, module in model.named_modules() if any(module.parameters(False))]:
-        quantize_module(model, name)
-    return model.eval()
-
-
 def _pack(levels: Tensor) -> Any:
     return torch.ops.onednn.qlinear_prepack(levels, None)
 

@@ -168,12 +168,7 @@ class MultipleChoiceTask(AnnotatedTask):
     def result(self, value: float | None, scored: Sequence[Scored], **more: Any) -> dict[str, Any]:
         """What `aggregate` returns."""
         return {
-            "task": self.name,
-            "metric": self.metric,
-            "value": value,
-            "unit": self.unit,
-            self.metric: value,
-            "items": len(scored),
+            **self.headline(value, len(scored)),
             "correct": sum(s.score or 0.0 for s in scored),
             "random": sum(s.is_random for s in scored),
             "scoring": self.scoring,

@@ -137,7 +137,6 @@ class Task(ABC):
     metric: ClassVar[str]  # the harness's name of the number
     max_new_tokens: ClassVar[int] = 16
     stop: ClassVar[tuple[str, ...]] = ("\n\n",)
-    is_open_ended: ClassVar[bool] = False  # answers are text; there are no options
     # What `--answer-by likelihood` compares: the letters that the prompt asks for, or the texts.
     compares: ClassVar[Literal["letters", "options"]] = "letters"
     # How questions with options are answered unless the user says so.
@@ -200,6 +199,17 @@ class Task(ABC):
         under the harness's name, `items`, and what else the benchmark publishes.
         """
 
+    def headline(self, value: float | None, items: int) -> dict[str, Any]:
+        """What every result of `aggregate` begins with."""
+        return {
+            "task": self.name,
+            "metric": self.metric,
+            "value": value,
+            "unit": self.unit,
+            self.metric: value,
+            "items": items,
+        }
+
     def parse(self, row: Row, output: str) -> Any:
         """The prediction: a letter, a number or a text as in the harness; None for none."""
         return self.read(row, output).value
@@ -211,10 +221,6 @@ class Task(ABC):
     def wants_blind(self, item: Item) -> bool:
         """Whether the blind baseline asks this question too."""
         return True
-
-    def source_of(self, video: str) -> Any:
-        """What `read_video` takes for the `video` of a prediction, e.g. to show its frames."""
-        return video
 
     def history(self, row: Row) -> Sequence[tuple[str, str]]:
         """Earlier (question, answer) turns about the same video; most benchmarks have none."""
@@ -240,7 +246,6 @@ class JudgedTask(Task):
     `score` is None for these; with a reply of the judge, `verdict_score` is the score.
     """
 
-    is_open_ended = True
     judge_model: ClassVar[str]  # what the harness asks unless told otherwise
 
     @abstractmethod

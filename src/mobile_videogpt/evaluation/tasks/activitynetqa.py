@@ -132,13 +132,9 @@ class ActivityNetQA(AnnotatedTask, JudgedTask):
         accuracy = 100 * sum(scores) / len(scores) if scores else 0
         points = sum(int(verdict["score"]) for verdict in verdicts)
         return {
-            "task": self.name,
-            "metric": self.metric,
-            "value": accuracy if verdicts or not records else None,
-            "unit": self.unit,
+            **self.headline(accuracy if verdicts or not records else None, len(records)),
             "gpt_eval_accuracy": accuracy,
             "gpt_eval_score": points / len(verdicts) if verdicts else 0,
-            "items": len(records),
             "judged": len(verdicts),
             "scoring": self.scoring,
             "exact_match": _exact_share(records),

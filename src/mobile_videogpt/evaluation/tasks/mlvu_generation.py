@@ -128,12 +128,8 @@ class MlvuGeneration(AnnotatedTask, JudgedTask):
         names = (*self.marks, "score")
         means = {name: _mean([verdict[name] for verdict in verdicts]) for name in names}
         return {
-            "task": self.name,
-            "metric": self.metric,
-            "value": means["score"],
+            **self.headline(means["score"], len(records)),
             "unit": f"points of {_HIGHEST * len(self.marks)}",
-            self.metric: means["score"],
-            "items": len(records),
             "judged": len(verdicts),
             "marks": {name: means[name] for name in self.marks},
             "scoring": self.scoring,

@@ -152,11 +152,6 @@ class MovingShapes(Task):
         """Only the choice: open answers to nothing are never right."""
         return self.is_choice
 
-    def source_of(self, video: str) -> Any:
-        """See `Task`: the clip of that name is made again."""
-        path = Path(video)
-        return clip_ref(int(path.stem.removeprefix(_NAME)), path.suffix == ".mp4").source
-
     def read(self, row: Row, output: str) -> Parsed:
         """The letter of the option that is settled on; asked openly, the text itself."""
         if not self.is_choice:
@@ -181,15 +176,7 @@ class MovingShapes(Task):
             for name, own in families.items()
         }
         value = _mean(row["value"] for row in rows.values())
-        return {
-            "task": self.name,
-            "metric": self.metric,
-            "value": value,
-            "unit": self.unit,
-            self.metric: value,
-            "items": len(scored),
-            "by_sub_task": rows,
-        }
+        return {**self.headline(value, len(scored)), "by_sub_task": rows}
 
     def _asks(self, question: Question) -> bool:
         is_extra = question.family in EXTRAS

@@ -32,14 +32,6 @@ def mixture_statistics(mixture: Mixture) -> dict[str, Any]:
     return {**mixture.describe(), "all": everything.as_json(), "per_source": sources}
 
 
-def record_statistics(records: Iterable[Record]) -> dict[str, Any]:
-    """The same for records at hand."""
-    statistics = TextStatistics()
-    for record in records:
-        statistics.add(record)
-    return statistics.as_json()
-
-
 class TextStatistics:
     """Counts that add up; a record is looked at once."""
 
