@@ -18,7 +18,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 # A stamp is newer than these files unless the requirements changed since the last installation.
 REQUIREMENTS := pyproject.toml constraints.txt
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint format docs dist-test clean
 .DEFAULT_GOAL := help
 
 help:
@@ -26,6 +26,8 @@ help:
 	@echo "make test    install what the tests need, run the tests"
 	@echo "make lint    ruff (rules and format) and mypy"
 	@echo "make format  let ruff rewrite what it can"
+	@echo "make docs    build the documentation's site into site/"
+	@echo "make dist-test   build wheel and sdist into dist/, try each in an empty environment"
 	@echo "make clean   remove $(VENV) and the caches of the tools"
 
 demo: $(VENV)/.core
@@ -44,8 +46,14 @@ format: $(VENV)/.dev
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
+docs: $(VENV)/.dev
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+dist-test:
+	@PIP_FLAGS="$(PIP_FLAGS)" $(PYTHON) .ci/dist_test.py
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

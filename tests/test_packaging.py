@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src"
@@ -102,6 +103,8 @@ def test_every_direct_dependency_is_pinned_once():
     wanted = {distribution(r) for r in project()["dependencies"]}
     for extra in ("train", "eval", "ray", "export", "onnx", "fast", "serve", "dev"):
         wanted |= {distribution(r) for r in project()["optional-dependencies"][extra]}
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wanted |= {distribution(r) for r in groups["dependency-groups"]["release"]}
     wanted.discard("mobile-videogpt")
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]
@@ -113,9 +116,11 @@ def test_every_direct_dependency_is_pinned_once():
 def test_one_version_everywhere():
     import mobile_videogpt
 
-    version = project()["version"]
-    assert mobile_videogpt.__version__ == version
+    assert "version" not in project() and project()["dynamic"] == ["version"]
+    version = mobile_videogpt.__version__
     assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == version
 
 
 @pytest.mark.parametrize(
