@@ -17,6 +17,7 @@ import mobile_videogpt
 # Module, and all below it -> the package of its extra.
 MADE_OF = {
     "mobile_videogpt.serving.api": "fastapi",
+    "mobile_videogpt.serving.page": "fastapi",
     "mobile_videogpt.models.scan_loops": "numba",
     "mobile_videogpt.engines.mamba_loops": "numba",
 }

@@ -22,6 +22,7 @@ OPTIONAL = {"mamba_ssm", "llama_cpp"}
 # These are made of what their extra brings: classes of the web framework, loops for the compiler.
 MADE_OF_EXTRA = {
     "src/mobile_videogpt/serving/api/": "serve",
+    "src/mobile_videogpt/serving/page/": "serve",
     "src/mobile_videogpt/models/scan_loops.py": "fast",
     "src/mobile_videogpt/engines/mamba_loops.py": "fast",
 }

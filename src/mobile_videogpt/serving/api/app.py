@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 from mobile_videogpt import __version__
 from mobile_videogpt.serving.api.completions import Completion, answer_stream, answer_whole
 from mobile_videogpt.serving.api.files import file_routes
+from mobile_videogpt.serving.api.frames import frame_routes
 from mobile_videogpt.serving.api.gate import Gate, Receive, Scope, Send
 from mobile_videogpt.serving.api.metrics import CONTENT_TYPE, Metrics
 from mobile_videogpt.serving.api.orders import Asked, read_order
@@ -27,6 +28,7 @@ from mobile_videogpt.serving.api.schema import ChatRequest
 from mobile_videogpt.serving.errors import ApiError, bad_request, clean, internal_error
 from mobile_videogpt.serving.jobs import Event, Finished
 from mobile_videogpt.serving.media import beside
+from mobile_videogpt.serving.page.routes import page_routes
 from mobile_videogpt.serving.service import Service
 
 logger = logging.getLogger(__name__)
@@ -82,11 +84,15 @@ def create_app(service: Service) -> FastAPI:
         version=__version__,
         lifespan=lifespan,
         responses=_ERRORS,
+        docs_url=None,  # the framework's own pages load scripts from elsewhere
+        redoc_url=None,
     )
     metrics = Metrics(service)
     app.include_router(_general_routes(service, metrics))
     app.include_router(_completion_routes(service, metrics))
     app.include_router(file_routes(service))
+    app.include_router(frame_routes(service))
+    app.include_router(page_routes())
     _add_error_handlers(app)
     app.openapi = lambda: _documentation(app)  # type: ignore[method-assign]
     app.add_middleware(_Counted, metrics=metrics)
@@ -218,7 +224,9 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def show_validation_error(_: Request, error: RequestValidationError) -> Response:
-        return error_response(_explained(list(error.errors())))
+        # Their places begin with where the values stand: query, path.
+        found = [{**problem, "loc": problem["loc"][1:]} for problem in error.errors()]
+        return error_response(_explained(found))
 
     @app.exception_handler(HTTPException)
     async def show_http_error(request: Request, error: HTTPException) -> Response:
@@ -226,8 +234,8 @@ def _add_error_handlers(app: FastAPI) -> None:
         shown = ApiError(error.status_code, sentence.get(error.status_code, str(error.detail)))
         response = error_response(shown)
         response.headers.update(error.headers or {})
-        if error.status_code == 405:
-            response.headers["Allow"] = _allowed_methods(app, request.url.path)
+        if error.status_code == 405 and (methods := _allowed_methods(app, request.url.path)):
+            response.headers["Allow"] = methods
         return response
 
     @app.exception_handler(Exception)

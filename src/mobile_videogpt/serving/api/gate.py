@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from mobile_videogpt.serving.errors import ApiError
+from mobile_videogpt.serving.page.routes import is_page
 from mobile_videogpt.serving.service import Service
 
 Scope = MutableMapping[str, Any]
@@ -24,6 +26,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 COMPLETIONS = "/v1/chat/completions"
+FRAMES = re.compile(r"/v1/files/[^/]+/frames")
 OPEN_PATHS = frozenset({"/healthz"})
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _BODY_S = 60.0
@@ -52,7 +55,7 @@ class Gate:
         self._rates = RateLimit(service.settings.requests_per_minute)
         self._pending_bytes = 0
         self.completions = 0
-        """Completions under way."""
+        """Completions and looks at videos under way."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's request."""
@@ -68,23 +71,24 @@ class Gate:
         scope.setdefault("state", {})
         scope["state"]["owner"] = owner
         scope["state"]["deadline"] = arrived + self._settings.request_timeout_s
-        is_completion = scope["path"] == COMPLETIONS and scope["method"] == "POST"
-        self.completions += is_completion
+        is_work = needs_model(scope)
+        self.completions += is_work
         body = _Body(self, receive, arrived + _BODY_S)
         try:
             await self._app(scope, body.receive, send)
         finally:
-            self.completions -= is_completion
+            self.completions -= is_work
             body.forget()
 
     def _check(self, scope: Scope) -> str:
         """Who asks, if they may."""
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         self._check_host(headers.get(b"host", ""))
-        if scope["path"] in OPEN_PATHS:
+        if scope["path"] in OPEN_PATHS or is_page(scope["path"]):
             return ""
         owner = self._identify(headers.get(b"authorization", ""), scope)
-        if scope["method"] != "POST":
+        is_work = needs_model(scope)
+        if scope["method"] != "POST" and not is_work:
             return owner
         if self._service.is_draining:
             raise ApiError(503, "the server is shutting down", "shutting_down", None, 5.0)
@@ -94,7 +98,7 @@ class Gate:
             raise ApiError(
                 429, "too many requests in a minute: wait a moment", "rate_limited", None, wait_s
             )
-        if scope["path"] == COMPLETIONS and self.completions >= self._settings.max_requests:
+        if is_work and self.completions >= self._settings.max_requests:
             raise ApiError(
                 429, "the server is busy with other requests: try again", "overloaded", None, 1.0
             )
@@ -157,6 +161,13 @@ class Gate:
     def give_back_bytes(self, count: int) -> None:
         """The opposite of `take_bytes`."""
         self._pending_bytes -= count
+
+
+def needs_model(scope: Scope) -> bool:
+    """Whether a request has the model work, however small it is itself."""
+    if scope["method"] == "GET":
+        return FRAMES.fullmatch(scope["path"]) is not None
+    return scope["path"] == COMPLETIONS and scope["method"] == "POST"
 
 
 class _Body:

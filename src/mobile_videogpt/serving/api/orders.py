@@ -128,14 +128,27 @@ class _MessageReader:
         if own is not None:
             given = {name: getattr(own, name) for name in _SAMPLING}
             values |= {name: value for name, value in given.items() if value is not None}
-        if values["num_frames"] is not None and values["num_frames"] > self._count:
-            raise bad_request(
-                f"num_frames is {values['num_frames']}, and the model looks at {self._count} "
-                f"frames: give at most {self._count}",
-                "num_frames",
-            )
-        sampling = Sampling(self._count, **values)
+        sampling = video_sampling(values, self._count)
         self.media.append(MediaRequest(kind, addresses, sampling, param))
+
+
+def video_sampling(values: dict[str, Any], count: int) -> Sampling:
+    """Which frames a client wants.
+
+    Args:
+        values: `fps`, `num_frames`, `start` and `end`, None where the client does not say.
+        count: frames that the model takes.
+
+    Raises:
+        ApiError: it wants more frames than the model takes.
+    """
+    if values["num_frames"] is not None and values["num_frames"] > count:
+        raise bad_request(
+            f"num_frames is {values['num_frames']}, and the model looks at {count} frames: give at "
+            f"most {count}",
+            "num_frames",
+        )
+    return Sampling(count, **values)
 
 
 def _options(request: ChatRequest, service: Service, place: int) -> GenerationOptions:

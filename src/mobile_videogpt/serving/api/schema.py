@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Seconds = Annotated[float, Field(ge=0, le=1e7, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
+FrameCount = Annotated[int, Field(ge=1, le=4096)]
 
 
 class _Part(BaseModel):
@@ -23,7 +24,7 @@ class SamplingFields(_Part):
     """Which frames of a video the model sees."""
 
     fps: Rate | None = Field(None, description="frames per second to consider")
-    num_frames: int | None = Field(None, ge=1, le=4096, description="most different frames")
+    num_frames: FrameCount | None = Field(None, description="most different frames")
     start: Seconds | None = Field(None, description="look from this second on")
     end: Seconds | None = Field(None, description="look up to this second")
 
