@@ -75,7 +75,15 @@ class OpenVideos:
             video, part = video.source, {n: getattr(video, n) for n in ("start", "end", "fps")}
         return self._identify(video, part), time.perf_counter() - start
 
+    def prepare(self, video: Any, part: dict[str, Any]) -> IdentifiedClip:
+        """Decode a video, hash its frames, and make pixels of those that are not kept."""
+        identified, _ = self.read(video, part)
+        self.vision.make_pixels(identified)
+        return identified
+
     def _identify(self, video: Any, part: dict[str, Any]) -> IdentifiedClip:
+        if isinstance(video, IdentifiedClip):
+            return video
         if isinstance(video, VideoClip):
             return self.identify(video)
         return self.identify(read_video(video, count=self.vision.config.num_frames, **part))

@@ -35,7 +35,7 @@ from mobile_videogpt.chat.open_videos import OpenVideos
 from mobile_videogpt.chat.prompt_embeds import embed_prompt
 from mobile_videogpt.chat.read_ahead import read_ahead
 from mobile_videogpt.chat.stored_video import StoredVideos
-from mobile_videogpt.chat.vision import Vision
+from mobile_videogpt.chat.vision import IdentifiedClip, Vision
 from mobile_videogpt.config import MobileVideoGPTConfig
 from mobile_videogpt.engines import check_engine_name
 from mobile_videogpt.engines.base import Engine, GenerationOptions, Prefix
@@ -174,7 +174,8 @@ class VideoChat:
 
         Args:
             video: a path, a folder of frames, an array (T, H, W, 3), a list of images, an open
-                file, or a `VideoClip` decoded elsewhere; an `EncodedVideo` is returned as it is.
+                file, a `VideoClip` decoded elsewhere, or what `prepare` returned; an `EncodedVideo`
+                is returned as it is.
             start: look from this second on.
             end: look up to this second.
             fps: frames per second of a source without a clock (folder, array, list).
@@ -184,6 +185,25 @@ class VideoChat:
         """
         part: dict[str, Any] = {"start": start, "end": end, "fps": fps}
         return self._videos.open(video, self.engine.stopwatch(), part)
+
+    def prepare(
+        self,
+        video: Any,
+        start: float | None = None,
+        end: float | None = None,
+        *,
+        fps: float | None = None,
+    ) -> IdentifiedClip:
+        """Decode a video and make its pixels: what needs no model, and may be done in any thread.
+
+        Args:
+            video: as in `open`, which takes what this returns.
+            start, end, fps: as in `open`.
+
+        Raises:
+            VideoError: it cannot be read; the message says why.
+        """
+        return self._videos.prepare(video, {"start": start, "end": end, "fps": fps})
 
     def open_each(
         self,

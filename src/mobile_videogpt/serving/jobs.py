@@ -8,22 +8,32 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mobile_videogpt.engines.base import GenerationOptions
 from mobile_videogpt.processor.messages import Message
 from mobile_videogpt.serving.errors import ApiError
 
 if TYPE_CHECKING:
     from mobile_videogpt.chat import EncodedVideo
+    from mobile_videogpt.chat.vision import IdentifiedClip
     from mobile_videogpt.serving.structured import OptionForm
-    from mobile_videogpt.video.source import VideoClip
 
 
 @dataclass
 class HeldVideo:
     """A video of a request: decoded at first, encoded once the model has seen it."""
 
-    clip: VideoClip | None
+    clip: IdentifiedClip | None
+    """With its pixels."""
+    small_frames: list[np.ndarray]
+    """Enough to show them."""
     encoded: EncodedVideo | None = None
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the language model has read it, too: a question about it is quick."""
+        return self.encoded is not None and self.encoded.prefix is not None
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,8 @@ class Started:
     cached_tokens: int
     videos: tuple[dict[str, Any], ...]
     """Of each: times, scores and kept frames, and whether it was encoded before."""
+    frames: tuple[Sequence[np.ndarray], ...] = ()
+    """Of each: the sampled frames, small."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +107,19 @@ class Job:
     videos: Sequence[HeldVideo]
     deadline: float
     """On the clock of `time.monotonic`."""
+    owner: str = ""
+    """Who asks: clients take turns."""
     on_prepared: Callable[[], None] = lambda: None
     """Called on the event loop once no frame of it waits any more."""
     is_cancelled: bool = False
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     events: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
     arrived: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nobody waits for it any more, or too long."""
+        return self.is_cancelled or self.is_late
 
     @property
     def is_late(self) -> bool:

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
 
 from mobile_videogpt.serving.decoding.pool import DecodePool
 from mobile_videogpt.serving.jobs import HeldVideo
 from mobile_videogpt.serving.media import Media
+from mobile_videogpt.video.source import VideoClip
+
+if TYPE_CHECKING:
+    from mobile_videogpt.chat.vision import IdentifiedClip
+
+# Pixels along the longer side of what is kept of a frame: enough to show it.
+_THUMBNAIL = 160
 
 
 class VideoLibrary:
@@ -15,13 +27,17 @@ class VideoLibrary:
 
     Args:
         pool: decodes what is not here.
+        prepare: makes pixels of what was decoded; called in other threads.
         capacity: videos that are kept.
     """
 
-    def __init__(self, pool: DecodePool, capacity: int) -> None:
+    def __init__(
+        self, pool: DecodePool, prepare: Callable[[VideoClip], IdentifiedClip], capacity: int
+    ) -> None:
         self.hits = 0
         self.misses = 0
         self._pool = pool
+        self._prepare = prepare
         self._capacity = capacity
         self._kept: OrderedDict[str, asyncio.Future[HeldVideo]] = OrderedDict()
 
@@ -54,7 +70,14 @@ class VideoLibrary:
         self._kept.pop(media.key, None)
 
     async def _decode(self, media: Media) -> HeldVideo:
-        return HeldVideo(await self._pool.decode(media.kind, media.files, media.sampling))
+        clip = await self._pool.decode(media.kind, media.files, media.sampling)
+        return await asyncio.to_thread(self._held, clip)
+
+    def _held(self, clip: VideoClip) -> HeldVideo:
+        """What the model's thread need not do itself."""
+        frames = {id(frame): frame for frame in clip.frames}  # the last one may be repeated
+        small = {key: _thumbnail(frame) for key, frame in frames.items()}
+        return HeldVideo(self._prepare(clip), [small[id(frame)] for frame in clip.frames])
 
     def _settle(self, key: str, done: asyncio.Future[HeldVideo]) -> None:
         """Forget what failed, and what was not used for longest."""
@@ -66,3 +89,9 @@ class VideoLibrary:
                 return
             if self._kept[old].done():
                 del self._kept[old]
+
+
+def _thumbnail(frame: np.ndarray) -> np.ndarray:
+    image = Image.fromarray(frame)
+    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    return np.asarray(image)

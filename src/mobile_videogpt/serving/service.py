@@ -44,7 +44,7 @@ class Service:
         self.frames_per_video = chat.config.num_frames
         self.uploads = Uploads(settings)
         self.pool = DecodePool(settings.limits, settings.decoders)
-        self.library = VideoLibrary(self.pool, settings.max_videos)
+        self.library = VideoLibrary(self.pool, chat.prepare, settings.max_videos)
         self.scheduler = Scheduler(chat, settings.max_answers)
         self.guides = JsonGuides(chat.processor.tokenizer, chat.config.text_config.vocab_size)
         self.is_draining = False
@@ -102,7 +102,7 @@ class Service:
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
                 files = [await self._reader.read(request, owner) for request in media]
-                job = await self._prepare(order, files, media, deadline)
+                job = await self._prepare(order, files, media, owner, deadline)
         except TimeoutError:
             raise too_late() from None
         self._jobs.add(job)
@@ -121,13 +121,18 @@ class Service:
             self._forget_frames(job, files)
 
     async def _prepare(
-        self, order: Order, files: Sequence[Media], media: Sequence[MediaRequest], deadline: float
+        self,
+        order: Order,
+        files: Sequence[Media],
+        media: Sequence[MediaRequest],
+        owner: str,
+        deadline: float,
     ) -> Job:
         """A job whose videos are decoded at least."""
         arrived = time.monotonic()
         if all(item in self.library for item in files):
             videos = await self._decode(files, media)
-            return Job(order, videos, deadline, arrived=arrived)
+            return Job(order, videos, deadline, owner, arrived=arrived)
         await self._undecoded.acquire()
         release = _Once(self._undecoded)
         try:
@@ -135,7 +140,7 @@ class Service:
         except BaseException:
             release()
             raise
-        return Job(order, videos, deadline, on_prepared=release, arrived=arrived)
+        return Job(order, videos, deadline, owner, on_prepared=release, arrived=arrived)
 
     async def _decode(
         self, files: Sequence[Media], media: Sequence[MediaRequest]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,7 @@ class Running:
     tokens: int = 0
     ended: int = 0
     """Answers that are complete."""
+    is_given_up: bool = False
 
     def timings(self) -> dict[str, float]:
         """What it took, once it is finished."""
@@ -89,8 +91,16 @@ class Answers:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def by_owner(self) -> Counter[str]:
+        """How many answers of each client are under way."""
+        return Counter(row.running.job.owner for row in self._rows.values())
+
     def begin(self, running: Running, prompt: Prompt) -> None:
-        """Read the question of a job, once for each of its answers, and begin with them."""
+        """Read the question of a job, once for each of its answers, and begin with them.
+
+        Raises:
+            ApiError: it was given up meanwhile.
+        """
         self._running.append(running)
         for index in range(len(running.job.order.answers)):
             self._begin_one(running, prompt, index)
@@ -101,6 +111,9 @@ class Answers:
         room = self._chat.config.text_config.max_position_embeddings - prompt.num_tokens
         options = replace(options, max_new_tokens=min(options.max_new_tokens, room))
         number, token = self.batch.add(prompt.prefix, prompt.question_ids, options)
+        if running.is_given_up:  # while the question was read
+            self.batch.remove(number)
+            raise too_late()
         running.first_token = running.first_token or time.monotonic()
         text, stops = GrowingText(self._decode), StopStrings(order.stop)
         row = _Row(running, index, options.max_new_tokens, text, stops)
@@ -118,7 +131,8 @@ class Answers:
                 self._advance(number, token)
 
     def give_up(self, running: Running) -> None:
-        """Stop decoding a job's answers."""
+        """Stop decoding a job's answers, those too that have not begun."""
+        running.is_given_up = True
         for number in running.rows:
             self.batch.remove(number)
             self._rows.pop(number, None)
@@ -129,7 +143,7 @@ class Answers:
     def drop_the_lost(self) -> None:
         """Let go of jobs that nobody waits for, and of those whose time is over."""
         for running in list(self._running):
-            if running.job.is_cancelled or running.job.is_late:
+            if running.job.is_lost:
                 self.give_up(running)
                 self._outbox.fail(running.job, too_late())
 

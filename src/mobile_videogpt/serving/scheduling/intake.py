@@ -8,9 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from PIL import Image
-
 from mobile_videogpt.serving.dialogue import Prompt, PromptBuilder
 from mobile_videogpt.serving.jobs import Ended, Finished, HeldVideo, Piece, Started
 from mobile_videogpt.serving.scheduling.answers import Answers, Counters, Running
@@ -18,9 +15,6 @@ from mobile_videogpt.serving.scheduling.outbox import Outbox
 
 if TYPE_CHECKING:
     from mobile_videogpt.chat import EncodedVideo, VideoChat
-
-# What is kept of an encoded video's frames: enough to show them.
-_THUMBNAIL = 160
 
 
 class Intake:
@@ -58,7 +52,8 @@ class Intake:
         self._counters.prompt_tokens += prompt.num_tokens
         self._counters.cached_tokens += prompt.cached_tokens
         shown = tuple(_shown(encoded, reused) for encoded, reused in seen)
-        self._outbox.say(job, Started(prompt.num_tokens, prompt.cached_tokens, shown))
+        frames = tuple(encoded.frames for encoded in videos)
+        self._outbox.say(job, Started(prompt.num_tokens, prompt.cached_tokens, shown, frames))
         if job.order.form is not None:
             self._fill_in_form(running, videos)
         else:
@@ -71,7 +66,8 @@ class Intake:
         assert held.clip is not None
         encoded = self._chat.open(held.clip)
         self._counters.encoded_videos += 1
-        held.encoded = replace(encoded, frames=[_thumbnail(frame) for frame in encoded.frames])
+        # Of its frames the small ones stay.
+        held.encoded = replace(encoded, frames=held.small_frames)
         held.clip = None
         return held.encoded, False
 
@@ -117,9 +113,3 @@ def _shown(video: EncodedVideo, reused: bool) -> dict[str, Any]:
         "visual_tokens": video.num_visual_tokens,
         "reused": reused,
     }
-
-
-def _thumbnail(frame: np.ndarray) -> np.ndarray:
-    image = Image.fromarray(frame)
-    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    return np.asarray(image)

@@ -1,14 +1,14 @@
-"""The thread itself: completions wait in the order in which they came.
+"""The thread itself: completions wait in line, one after the other is taken in.
 
-Between two decoding steps at most one of them is taken in (its video encoded, its prompt read), so
-that answers under way keep flowing; then every answer gets its next token.
+What takes long (a new video to encode, a long prompt to read) is done in pieces: in the engine's
+pauses between them answers under way get their next token, and who asks about a video that is read
+already is taken in, too. So the thread is at most two completions deep in its work.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from typing import TYPE_CHECKING
 
 from mobile_videogpt.serving.errors import ApiError, internal_error, shutting_down, too_late
@@ -16,6 +16,7 @@ from mobile_videogpt.serving.jobs import Job
 from mobile_videogpt.serving.scheduling.answers import Answers, Counters, Running
 from mobile_videogpt.serving.scheduling.intake import Intake
 from mobile_videogpt.serving.scheduling.outbox import Outbox
+from mobile_videogpt.serving.scheduling.waiting import WaitingLine
 
 if TYPE_CHECKING:
     from mobile_videogpt.chat import VideoChat
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _IDLE_S = 1.0
+# Characters of a dialogue that may be read while another prompt waits halfway.
+_SHORT = 2000
 
 
 class Scheduler:
@@ -39,10 +42,13 @@ class Scheduler:
         self._answers = Answers(chat, max_answers, self._outbox, self.counters)
         self._intake = Intake(chat, self._answers, self._outbox, self.counters)
         self._max_answers = max_answers
-        self._waiting: deque[Job] = deque()
+        self._waiting = WaitingLine()
+        self._taken_in: list[Running] = []
         self._condition = threading.Condition()
         self._is_stopping = False
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
+        self._engine = chat.engine
+        self._engine.pause = self._meanwhile
 
     def start(self) -> None:
         """Begin to work."""
@@ -55,6 +61,7 @@ class Scheduler:
             self._condition.notify()
         if self._thread.is_alive():
             self._thread.join()
+        self._engine.pause = None
 
     @property
     def is_alive(self) -> bool:
@@ -76,7 +83,7 @@ class Scheduler:
         with self._condition:
             if self._is_stopping:
                 raise shutting_down()
-            self._waiting.append(job)
+            self._waiting.add(job)
             self._condition.notify()
 
     def cancel(self, job: Job) -> None:
@@ -89,21 +96,36 @@ class Scheduler:
 
     def _run(self) -> None:
         while self._wait_for_work():
-            try:
-                self._drop_the_lost()
-                self._take_in_one()
-                self._answers.step()
-            except Exception:
-                # Nothing of one job should get here; if it does, all that run are affected.
-                logger.exception("decoding failed")
-                self._answers.fail_all(internal_error())
-            self._outbox.flush()
+            self._do_a_round()
         with self._condition:
-            waiting, self._waiting = list(self._waiting), deque()
+            waiting = self._waiting.remove(lambda job: True)
         for job in waiting:
             self._outbox.fail(job, shutting_down())
         self._answers.fail_all(shutting_down())
         self._outbox.flush()
+
+    def _do_a_round(self) -> None:
+        try:
+            self._drop_the_lost()
+            self._take_in_one()
+            self._answers.step()
+        except Exception:
+            # Nothing of one job should get here; if it does, all that run are affected.
+            logger.exception("decoding failed")
+            self._answers.fail_all(internal_error())
+        self._outbox.flush()
+
+    def _meanwhile(self) -> None:
+        """The engine pauses in what it does for the job that is being taken in.
+
+        Raises:
+            ApiError: nobody wants it any more.
+        """
+        if self._is_stopping:
+            raise shutting_down()
+        if self._taken_in and self._taken_in[-1].job.is_lost:
+            raise too_late()
+        self._do_a_round()
 
     def _wait_for_work(self) -> bool:
         with self._condition:
@@ -113,23 +135,20 @@ class Scheduler:
 
     def _drop_the_lost(self) -> None:
         with self._condition:
-            lost = [job for job in self._waiting if job.is_cancelled or job.is_late]
-            if lost:
-                self._waiting = deque(job for job in self._waiting if job not in lost)
+            lost = self._waiting.remove(lambda job: job.is_lost)
         for job in lost:
             self._outbox.fail(job, too_late())
         self._answers.drop_the_lost()
 
     def _take_in_one(self) -> None:
         """Begin with the next job if there is room for all of its answers."""
-        with self._condition:
-            if not self._waiting:
-                return
-            needed = len(self._waiting[0].order.answers)
-            if len(self._answers) and len(self._answers) + needed > self._max_answers:
-                return
-            job = self._waiting.popleft()
+        if len(self._taken_in) > 1:
+            return
+        job = self._next_job()
+        if job is None:
+            return
         running = Running(job)
+        self._taken_in.append(running)
         try:
             self._intake.begin(running)
         except ApiError as error:
@@ -139,3 +158,27 @@ class Scheduler:
             logger.exception("a completion failed")
             self._answers.give_up(running)
             self._outbox.fail(job, internal_error())
+        finally:
+            self._taken_in.pop()
+
+    def _next_job(self) -> Job | None:
+        busy = self._answers.by_owner()
+        for running in self._taken_in:  # its answers have a place
+            busy[running.job.owner] += len(running.job.order.answers)
+        room = self._max_answers - busy.total()
+        may_go = _is_quick if self._taken_in else _is_any
+        with self._condition:
+            return self._waiting.take(busy, room, may_go)
+
+
+def _is_any(job: Job) -> bool:
+    return True
+
+
+def _is_quick(job: Job) -> bool:
+    """Whether a job's prompt is read in a moment: all but a short question is known already."""
+    first, *_ = messages = job.order.messages
+    if sum(len(message.text) for message in messages) > _SHORT or first.role == "system":
+        return False
+    is_usual = not job.videos or (len(job.videos) == 1 and len(first.videos) == 1)
+    return is_usual and all(held.is_read for held in job.videos)
