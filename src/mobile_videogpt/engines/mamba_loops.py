@@ -13,12 +13,12 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
+from mobile_videogpt.models.compiled_loops import OPTIONS, compiled
 from mobile_videogpt.models.scan_kernel import LANES
 from mobile_videogpt.models.scan_loops import (
     EXP2,
     LEAST_EXPONENT,
     MAGIC,
-    OPTIONS,
     ROWS,
     advance,
     wide_vectors,
@@ -96,7 +96,7 @@ def _softplus(x):  # type: ignore[no-untyped-def]
     return max(x, f32(0.0)) + p * e
 
 
-@numba.njit(**OPTIONS)
+@compiled
 def add_rows(hidden, product):  # type: ignore[no-untyped-def]
     """`hidden += product`; (rows, D) each."""
     wide_vectors()
@@ -106,7 +106,7 @@ def add_rows(hidden, product):  # type: ignore[no-untyped-def]
             row[c] += _widen(added[c])
 
 
-@numba.njit(**{**OPTIONS, "fastmath": True})  # for a sum in any order
+@compiled(fastmath=True)  # for a sum in any order
 def rms_norm(hidden, weight, epsilon, normed):  # type: ignore[no-untyped-def]
     """`normed = hidden / rms(hidden) * weight`, row by row."""
     wide_vectors()
@@ -120,7 +120,7 @@ def rms_norm(hidden, weight, epsilon, normed):  # type: ignore[no-untyped-def]
             out[c] = _narrow(out, row[c] * factor * weight[c])
 
 
-@numba.njit(**OPTIONS)
+@compiled
 def gate(y, z, gated):  # type: ignore[no-untyped-def]
     """`gated = y * silu(z)`; (rows, C) each."""
     wide_vectors()
@@ -130,7 +130,7 @@ def gate(y, z, gated):  # type: ignore[no-untyped-def]
             out[c] = _narrow(out, row[c] * _silu(_widen(by[c])))
 
 
-@numba.njit(**OPTIONS)
+@compiled
 def convolve(x, weight, bias, u, start, first, last):  # type: ignore[no-untyped-def]
     """`u = silu(conv(x) + bias)` in both directions, for the rows first to last of u.
 
@@ -165,7 +165,7 @@ def convolve(x, weight, bias, u, start, first, last):  # type: ignore[no-untyped
             _convolve_row(rows, shares, weight[direction], bias[direction], u[direction, t])
 
 
-@numba.njit(**OPTIONS)
+@compiled
 def _convolve_row(rows, shares, weight, bias, u):  # type: ignore[no-untyped-def]
     wide_vectors()
     x0, x1, x2, x3 = rows
@@ -179,7 +179,7 @@ def _convolve_row(rows, shares, weight, bias, u):  # type: ignore[no-untyped-def
         u[c] = _narrow(u, _silu(total))
 
 
-@numba.njit(**OPTIONS)
+@compiled
 def scan_both(u, steps, narrow, rank, bias, rates, skip, y, start, end, numbers):  # type: ignore[no-untyped-def]
     """Both directions' scans, added: y (L, C), for the vectors of channels start to end.
 
@@ -219,7 +219,7 @@ def scan_both(u, steps, narrow, rank, bias, rates, skip, y, start, end, numbers)
                 _finish_row(given[i], own_u, own_skip, y[t, left:right], direction == 0)
 
 
-@numba.njit(**OPTIONS)
+@compiled
 def _prepare_row(steps, u, bias, sizes, given):  # type: ignore[no-untyped-def]
     wide_vectors()
     for c in range(len(sizes)):
@@ -228,13 +228,13 @@ def _prepare_row(steps, u, bias, sizes, given):  # type: ignore[no-untyped-def]
         given[c] = size * _widen(u[c])
 
 
-@numba.njit(**OPTIONS)
+@compiled
 def _copy_row(numbers, row):  # type: ignore[no-untyped-def]
     for n in range(len(row)):
         row[n] = _widen(numbers[n])
 
 
-@numba.njit(**OPTIONS)
+@compiled
 def _finish_row(scanned, u, skip, y, is_first):  # type: ignore[no-untyped-def]
     wide_vectors()
     if is_first:

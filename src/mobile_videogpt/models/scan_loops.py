@@ -3,22 +3,20 @@
 A state lives in a register from its first row to its last: `advance` is written in LLVM's own
 vectors, because a compiler that is given loops keeps the states in memory, at twice the time. What
 surrounds it is plain numba, whose loops `wide_vectors` lets use the processor's widest registers.
-
-numba keeps what it compiled by the file in which a loop stands, and does not see that what the loop
-calls has changed: whoever edits this file deletes `engines/__pycache__/mamba_loops*.nb?`.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .compiled_loops import OPTIONS as OPTIONS
+from .compiled_loops import compiled
 from .scan_kernel import LANES
 
 ROWS = 64  # rows whose inputs stay in the L2 cache while all channels pass over them
@@ -29,14 +27,6 @@ MAGIC = 12582912.0
 LEAST_EXPONENT = -126.0
 # 2^x - 1 over x for -1/2 <= x <= 1/2, lowest power first; the relative error of 2^x is 1e-7.
 EXP2 = (0.693146978, 0.240222421, 0.0555073372, 0.00967151321, 0.00132647345)
-
-OPTIONS: dict[str, Any] = {
-    "nogil": True,
-    "cache": True,
-    "fastmath": {"contract", "nsz", "nnan", "ninf"},
-    "error_model": "numpy",
-    "boundscheck": False,
-}
 
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _INTEGERS = ir.VectorType(ir.IntType(32), LANES)
@@ -178,7 +168,7 @@ def _constant(value: float) -> Any:
     return ir.Constant(_VECTOR, [float(f32(value))] * LANES)
 
 
-@numba.njit(**OPTIONS)
+@compiled
 def scan_channels(u, delta, rates, B, C, y, start, end, numbers):  # type: ignore[no-untyped-def]
     """Fill y (length, batch, channels), which may be `delta`, for the vectors start to end.
 
