@@ -45,7 +45,7 @@ class ContainerSource:
         self._file = file
         self.name = name
         with self._open() as container:
-            stream = self._video_stream(container)
+            stream = pick_video_stream(container, self.name)
             self._time_base = stream.time_base or Fraction(1, 1)
             self.index = read_index(container, stream, _file_size(self._file))
             self.fps = self._frame_rate(stream)
@@ -76,7 +76,7 @@ class ContainerSource:
         """Decode the frames at ascending ``indices``; those that cannot be decoded are left out."""
         frames: dict[int, np.ndarray] = {}
         with self._open() as container:
-            cursor = _Cursor(container, self._video_stream(container), self.index)
+            cursor = _Cursor(container, pick_video_stream(container, self.name), self.index)
             for index in indices:
                 frame = cursor.frame_at(index)
                 if frame is None:
@@ -95,37 +95,12 @@ class ContainerSource:
             file.seek(0)
             target = file
         try:
-            container = av.open(target, metadata_errors="replace")
+            return av.open(target, metadata_errors="replace")
         except (av.FFmpegError, OSError, ValueError) as error:
             raise VideoError(
-                f"{self.name} cannot be read as a video ({_reason(error)}): "
+                f"{self.name} cannot be read as a video ({reason_of(error)}): "
                 "check that the file is complete and is a video."
             ) from error
-        if container.format.name in _NOT_VIDEO:
-            container.close()
-            raise VideoError(f"{self.name} is a text file: give a video.")
-        return container
-
-    def _video_stream(self, container: InputContainer) -> VideoStream:
-        """The first video stream that is not a cover picture, everything else discarded."""
-        videos = [
-            stream
-            for stream in container.streams.video
-            if not stream.disposition & Disposition.attached_pic
-        ]
-        if not videos:
-            kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-            raise VideoError(f"{self.name} has no video stream, only {kinds}: give a video.")
-        if videos[0].codec_context is None:
-            raise VideoError(
-                f"{self.name} has a video stream of an unknown kind: the file is damaged, or its "
-                "codec is not supported."
-            )
-        for stream in container.streams:
-            if stream is not videos[0] and _DISCARD is not None:
-                stream.discard = _DISCARD.all
-        videos[0].thread_type = "AUTO"
-        return videos[0]
 
     def _frame_rate(self, stream: VideoStream) -> float:
         """Average rate as the header says it, or as the timestamps do where that is absurd."""
@@ -238,9 +213,38 @@ class _Cursor:
                 return
 
 
+def pick_video_stream(container: InputContainer, name: str) -> VideoStream:
+    """The first video stream that is not a cover picture, everything else discarded.
+
+    Raises:
+        VideoError: there is none; `name` is the source's, for the message.
+    """
+    if container.format.name in _NOT_VIDEO:
+        raise VideoError(f"{name} is a text file: give a video.")
+    videos = [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic
+    ]
+    if not videos:
+        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        raise VideoError(f"{name} has no video stream, only {kinds}: give a video.")
+    if videos[0].codec_context is None:
+        raise VideoError(
+            f"{name} has a video stream of an unknown kind: the file is damaged, or its "
+            "codec is not supported."
+        )
+    for stream in container.streams:
+        if stream is not videos[0] and _DISCARD is not None:
+            stream.discard = _DISCARD.all
+    videos[0].thread_type = "AUTO"
+    return videos[0]
+
+
 def _file_size(file: Path | IO[bytes]) -> int | None:
     return file.stat().st_size if isinstance(file, Path) else None
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """What FFmpeg or the system says about a failure, without its full stop."""
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).rstrip(". ")
