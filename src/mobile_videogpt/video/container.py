@@ -8,6 +8,7 @@ gives exactly the frame that decoding everything would have given.
 
 import logging
 from collections.abc import Iterator
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any
@@ -77,12 +78,13 @@ class ContainerSource:
         frames: dict[int, np.ndarray] = {}
         with self._open() as container:
             cursor = _Cursor(container, pick_video_stream(container, self.name), self.index)
-            for index in indices:
-                frame = cursor.frame_at(index)
-                if frame is None:
-                    continue
-                frames[index] = rgb_from_frame(frame)
-                cursor.damaged += bool(frame.is_corrupt)
+            with closing(cursor):
+                for index in indices:
+                    frame = cursor.frame_at(index)
+                    if frame is None:
+                        continue
+                    frames[index] = rgb_from_frame(frame)
+                    cursor.damaged += bool(frame.is_corrupt)
             if cursor.damaged:
                 _LOG.warning("%s is partly damaged: what can be decoded is used.", self.name)
         return frames
@@ -126,6 +128,11 @@ class _Cursor:
         self._frame: av.VideoFrame | None = None
         self._frames = self._decode(at_start=True)
         self.damaged = 0
+
+    def close(self) -> None:
+        """Let go of the decoder, which holds the cursor too: its threads end now."""
+        self._frames = iter(())
+        self._frame = None
 
     def frame_at(self, rank: int) -> av.VideoFrame | None:
         """The frame of ``rank``, or the next decodable one, or the last; None if there is none."""

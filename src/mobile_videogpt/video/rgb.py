@@ -9,6 +9,7 @@ import struct
 
 import av
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import Interpolation
 from PIL import Image, ImageOps
@@ -34,7 +35,9 @@ def rgb_from_frame(frame: av.VideoFrame) -> np.ndarray:
     )
     if has_alpha:
         pixels = _over_background(pixels)
-    matrix = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+    # Not `frame.side_data`: the frame would keep a container that keeps the frame, and both would
+    # stay, with pixels and threads, until Python next looks for cycles.
+    matrix = SideDataContainer(frame).get(SideDataType.DISPLAYMATRIX)  # type: ignore[call-arg]
     return np.ascontiguousarray(_upright(pixels, bytes(matrix)) if matrix is not None else pixels)
 
 
