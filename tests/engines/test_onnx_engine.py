@@ -14,6 +14,7 @@ from mobile_videogpt.synthetic import make_clip
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
+from mobile_videogpt.engines.onnx import language_loops
 from mobile_videogpt.engines.onnx.export import ExportFormats, export_model
 from mobile_videogpt.engines.onnx.key_value_cache import SLACK, KeyValueCache
 from mobile_videogpt.engines.onnx.manifest import Manifest
@@ -39,10 +40,17 @@ def engine(chat, tmp_path_factory):
     return engine_of(chat, tmp_path_factory.mktemp("float32"))
 
 
-@pytest.fixture(scope="module")
-def int4_engine(chat, tmp_path_factory):
+@pytest.fixture(scope="module", params=["graph", "loops"])
+def int4_engine(request, chat, tmp_path_factory):
+    """Also with the compiled loops, which for so small a model would not be worth it."""
     folder = tmp_path_factory.mktemp("int4")
-    return engine_of(chat, folder, language_model="int4", encoders="int8")
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "loops":
+            pytest.importorskip("numba")
+            patch.setattr(language_loops, "WORTHWHILE_BYTES", 0)
+        engine = engine_of(chat, folder, language_model="int4", encoders="int8")
+    assert (engine._language._loops is None) == (request.param == "graph")
+    return engine
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""Loops of the language model that numba compiles; imported where numba is."""

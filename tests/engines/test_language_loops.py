@@ -1,0 +1,209 @@
+"""The language model as compiled loops, beside plain arithmetic, the graph and torch."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("numba")
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+from mobile_videogpt.chat import VideoChat
+from mobile_videogpt.engines.loops.attention import gather_rows, score_rows
+from mobile_videogpt.engines.loops.int4 import BLOCK, BYTES, instructions, multiply, round_row
+from mobile_videogpt.engines.onnx import language_loops, language_session
+from mobile_videogpt.engines.onnx.export import ExportFormats, export_model
+from mobile_videogpt.engines.onnx.language_loops import LanguageLoops, open_loops
+from mobile_videogpt.engines.onnx.language_session import LanguageSession
+from mobile_videogpt.engines.onnx.stored_graph import Matrix
+from mobile_videogpt.engines.onnx.weights import to_int4
+from mobile_videogpt.models.compiled_loops import compiled
+
+pytestmark = pytest.mark.skipif(
+    instructions() is None, reason="this processor has none of the instructions"
+)
+OLDER = "+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+sse4.2"
+
+
+@pytest.fixture(params=[1, 2, 3])
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def unpacked(packed, scales, block):
+    """(outputs, inputs) float64 of what `to_int4` made."""
+    values = np.stack([packed & 15, packed >> 4], axis=-1).reshape(len(packed), -1)
+    return (values.astype(np.float64) - 8) * np.repeat(scales.reshape(len(packed), -1), block, 1)
+
+
+def rounded(x):
+    """What a row rounded to 8 bits, 32 numbers to a scale, stands for."""
+    blocks = x.astype(np.float64).reshape(-1, BLOCK)
+    scales = np.abs(blocks).max(1, keepdims=True) / 127
+    return (np.rint(blocks / np.where(scales == 0, 1, scales)) * scales).reshape(-1)
+
+
+def product_error(width, outputs, block, seed=0):
+    """The largest error of `multiply`, as a share of the largest output."""
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(outputs, width, generator=generator)
+    x = torch.randn(width, generator=generator).numpy() * 3
+    x[:BLOCK] = 0
+    packed, scales = to_int4(weight, block)
+    matrix = Matrix(packed, scales, None, width)
+    row, out = language_loops._rounded_row(width), np.zeros(outputs, np.float32)
+    round_row(x, row, 0, width // BLOCK)
+    per_vector = (0,) * (2 * BYTES // block)
+    multiply(np.array(language_loops._address(matrix)), row, out, 0, outputs, per_vector)
+    expected = unpacked(packed, scales, block) @ rounded(x)
+    return np.abs(out - expected).max() / np.abs(expected).max()
+
+
+@pytest.mark.parametrize("block", [32, 64, 128])
+def test_a_product_is_that_of_what_the_bits_stand_for(block):
+    assert product_error(width=384, outputs=6, block=block) < 1e-5
+
+
+@pytest.mark.parametrize("features", [OLDER, f"{OLDER},+avxvnni"])
+def test_it_is_the_same_for_other_processors(features, tmp_path):
+    """In a process of its own, because numba compiles for one processor."""
+    if instructions() == "avx2" and "avxvnni" in features:
+        pytest.skip("this processor has no AVX-VNNI")
+    code = "import test_language_loops as t; print(t.instructions(), t.product_error(384, 6, 32))"
+    environment = {
+        **os.environ,
+        "NUMBA_CPU_NAME": "alderlake" if "avxvnni" in features else "haswell",
+        "NUMBA_CPU_FEATURES": features,
+        "NUMBA_CACHE_DIR": str(tmp_path),
+        "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path]),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    name, error = done.stdout.split()
+    assert name == ("avxvnni" if "avxvnni" in features else "avx2")
+    assert float(error) < 1e-5
+
+
+@compiled(cache=False)
+def _both(queries, keys, values, first, last, scores, out, group, numbers):
+    score_rows(queries, keys, first, last, scores, group, numbers)
+    gather_rows(scores, values, first, last, out, group, numbers)
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 1), (3, 40), (5, 5)])
+def test_attention_reads_the_rows_it_is_told(first, last):
+    generator = np.random.default_rng(0)
+    group, width = 3, 32
+    queries, keys, values = (
+        generator.standard_normal((rows, width)).astype(np.float32) for rows in (group, 40, 40)
+    )
+    scores = np.full((group, 50), np.nan, np.float32)
+    out = np.full((group, width + 2), 7, np.float32)
+    _both(queries, keys, values, first, last, scores, out, (0,) * group, (0,) * width)
+    expected = queries @ keys[first:last].T
+    np.testing.assert_allclose(scores[:, : last - first], expected, rtol=1e-4, atol=1e-4)
+    assert np.isnan(scores[:, last - first :]).all()
+    np.testing.assert_allclose(out[:, :width], expected @ values[first:last], rtol=1e-4, atol=1e-3)
+    assert (out[:, width:] == 7).all()
+
+
+@pytest.fixture(scope="module")
+def chat():
+    return VideoChat(engine="torch")
+
+
+@pytest.fixture(scope="module")
+def folder(chat, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("int4")
+    formats = ExportFormats(language_model="int4", encoders="int8")
+    export_model(chat.model, chat.processor, folder, "test", formats=formats)
+    return folder
+
+
+@pytest.fixture
+def loops(monkeypatch, folder):
+    """Those of the built-in model, for which they would not be worth it."""
+    monkeypatch.setattr(language_loops, "WORTHWHILE_BYTES", 0)
+    found = open_loops(folder)
+    assert isinstance(found, LanguageLoops)
+    return found
+
+
+def read(session, reader, token_ids, wanted=1):
+    cache = session.new_cache(len(token_ids))
+    embeds, positions = session.embed(token_ids), np.arange(len(token_ids))
+    logits, states = reader.read(cache, embeds, positions, wanted)
+    assert cache.length == len(token_ids)
+    return logits, states, cache.values[:, :, :, : cache.length]
+
+
+def error(found, expected):
+    return np.linalg.norm(found - expected) / np.linalg.norm(expected)
+
+
+def test_they_agree_with_the_graph(folder, loops, threads):
+    session = LanguageSession(folder, as_loops=False)
+    token_ids = np.random.default_rng(threads).integers(6, 180, 70).tolist()
+    found, states, rows = read(session, loops, token_ids, wanted=20)
+    expected, expected_states, expected_rows = read(session, session._graph, token_ids, wanted=20)
+    assert found.shape == expected.shape == (20, loops.vocabulary)
+    # Both round every row to 8 bits: a number that is rounded the other way is carried on.
+    assert error(found, expected) < 0.01
+    assert error(states, expected_states) < 0.01
+    assert error(rows, expected_rows) < 0.01
+
+
+def test_threads_change_nothing_but_the_order_of_sums(folder, loops):
+    session = LanguageSession(folder, as_loops=False)
+    before, found = torch.get_num_threads(), []
+    try:
+        for number in (1, 2, 5):
+            torch.set_num_threads(number)
+            found.append(read(session, loops, list(range(6, 60)))[0])
+    finally:
+        torch.set_num_threads(before)
+    assert error(found[1], found[0]) < 0.01 and error(found[2], found[0]) < 0.01
+
+
+def test_a_session_uses_them_for_single_tokens_and_the_graph_for_many(folder, loops):
+    session = LanguageSession(folder)
+    assert session._loops is not None
+    cache = session.new_cache(20)
+    embeds, positions = session.embed(list(range(6, 18))), np.arange(12)
+    first = session.logits(cache, embeds, positions)
+    assert "_graph" not in vars(session)
+    cache.length = 0
+    many = session.logits(cache, embeds, positions, wanted=language_session.FEW + 1)
+    assert "_graph" in vars(session)
+    assert error(first[-1], many[-1]) < 0.1
+
+
+def test_they_are_left_out_where_they_do_not_apply(folder, monkeypatch):
+    assert open_loops(folder) is None  # so small a model does not need them
+    monkeypatch.setattr(language_loops, "WORTHWHILE_BYTES", 0)
+    monkeypatch.setattr(language_loops, "_work", lambda: False)
+    assert open_loops(folder) is None
+
+
+def test_other_number_formats_are_left_to_the_graph(chat, tmp_path, monkeypatch):
+    monkeypatch.setattr(language_loops, "WORTHWHILE_BYTES", 0)
+    formats = ExportFormats(language_model="int8")
+    export_model(chat.model, chat.processor, tmp_path, "test", formats=formats)
+    assert open_loops(tmp_path) is None
+
+
+def test_widths_that_are_no_whole_vectors_are_left_to_the_graph(loops):
+    stored = loops._stored
+    first, *others = stored.matrices
+    narrow = [replace(first, width=first.width - BLOCK), *others]
+    assert language_loops._fit(stored)
+    assert not language_loops._fit(replace(stored, matrices=narrow))
