@@ -20,6 +20,7 @@ MADE_OF = {
     "mobile_videogpt.serving.page": "fastapi",
     "mobile_videogpt.models.scan_loops": "numba",
     "mobile_videogpt.engines.mamba_loops": "numba",
+    "mobile_videogpt.engines.loops": "numba",
 }
 EXTRAS = ("peft", "matplotlib", "onnxruntime", "fastapi", "pytest")
 
