@@ -43,10 +43,10 @@ function show(api) {
 function operation(method, path, described) {
   const body = make("div", { class: "body" }, make("p", {}, described.description ?? described.summary ?? ""));
   if (described.parameters?.length)
-    body.append(make("h4", {}, "Parameters"), table(described.parameters.map((parameter) => row(parameter.name, parameter.schema, parameter.required, parameter.in))));
+    body.append(make("h3", {}, "Parameters"), table(described.parameters.map((parameter) => row(parameter.name, parameter.schema, parameter.required, parameter.in))));
   for (const [type, content] of Object.entries(described.requestBody?.content ?? {}))
-    body.append(make("h4", {}, `Body: ${type}`), schemaTable(content.schema));
-  body.append(make("h4", {}, "From a shell"), make("pre", { tabindex: "0" }, curl(method, path, described)));
+    body.append(make("h3", {}, `Body: ${type}`), schemaTable(content.schema));
+  body.append(make("h3", {}, "From a shell"), make("pre", { tabindex: "0" }, curl(method, path, described)));
   return make(
     "details",
     { class: "operation" },

@@ -197,11 +197,11 @@ function reuse(turn, dialogue) {
   const bar = make("span", { class: "bar-cached" });
   bar.style.setProperty("--share", `${(100 * cached) / all}%`);
   const took = dialogue.video.seen?.timings.total_s;
-  const text =
-    turn.video_reused && cached
-      ? `${count(cached, "token")} of the video reused, ${count(all - cached, "token")} of text read now.`
-      : `The video was read for this answer: ${count(all, "token")}.`;
-  const saved = turn.video_reused && took && !dialogue.video.seen.reused ? ` Reading it took ${seconds(took)}, once.` : "";
+  const isReused = turn.video_reused && cached > 0;
+  const text = isReused
+    ? `The video was not read again: ${cached} of ${all} tokens were there already.`
+    : `The video was read for this answer: ${count(all, "token")}.`;
+  const saved = isReused && took && !dialogue.video.seen.reused ? ` Reading it took ${seconds(took)}, once.` : "";
   return make("p", { class: "reuse" }, icon("bolt"), make("span", { class: "reuse-bar", "aria-hidden": "true" }, bar), make("span", {}, text + saved));
 }
 
@@ -222,9 +222,11 @@ const aborted = (signal) =>
     signal.addEventListener("abort", () => reject(new DOMException("stopped", "AbortError"))),
   );
 
+/** Show the end of the conversation: in its own box, or on a phone in the page. */
 function scrollDown() {
   const log = byId("log");
-  log.scrollTop = log.scrollHeight;
+  if (log.scrollHeight > log.clientHeight) log.scrollTop = log.scrollHeight;
+  else log.lastElementChild?.scrollIntoView({ block: "nearest" });
 }
 
 /** As high as its text. */

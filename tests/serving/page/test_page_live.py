@@ -1,0 +1,84 @@
+"""The live tab, with Chromium's fake camera playing a MovingShapes film."""
+
+import json
+
+import pytest
+from playwright.sync_api import Page, expect
+
+expect.set_options(timeout=30_000)
+
+
+@pytest.fixture
+def live(open_page, shared_server) -> Page:
+    page = open_page(shared_server, permissions=["camera"])
+    page.get_by_role("tab", name="Live").click()
+    page.get_by_label("Seconds in view").fill("2")
+    page.get_by_label("Ask every (s)").fill("0.5")
+    return page
+
+
+def test_answers_come_with_their_times_until_it_is_stopped(live):
+    live.get_by_role("button", name="Watch").click()
+    expect(live.locator("#live-log li").nth(3)).to_be_visible()
+    expect(live.locator("#on-air")).to_be_visible()
+    live.get_by_role("button", name="Stop").click()
+    expect(live.locator("#on-air")).to_be_hidden()
+    assert live.locator("#camera").evaluate("camera => camera.srcObject === null")
+    with live.expect_download() as download:
+        live.get_by_role("button", name="Download the answers as JSON").click()
+    answers = json.loads(download.value.path().read_text(encoding="utf-8"))["answers"]
+    assert len(answers) == live.locator("#live-log li").count() >= 4
+    assert all(entry["answer"] and entry["behind_s"] < 30 for entry in answers)
+    times = [entry["at_s"] for entry in answers]
+    assert times == sorted(times) and times[0] > 1
+    # Windows overlap: only the first is all new.
+    assert answers[0]["new_frames"] == 16
+    assert min(entry["new_frames"] for entry in answers) < 16
+
+
+def test_a_picture_that_windows_share_is_encoded_once(live, shared_server, monkeypatch):
+    engine = shared_server.chat.engine
+    encode = engine.encode_frames
+    counted = []
+
+    def counting(pixels, *args, **options):
+        counted.append(pixels.shape[1])
+        return encode(pixels, *args, **options)
+
+    monkeypatch.setattr(engine, "encode_frames", counting)
+    live.get_by_role("button", name="Watch").click()
+    expect(live.locator("#live-log li").nth(4)).to_be_visible()
+    live.get_by_role("button", name="Stop").click()
+    with live.expect_download() as download:
+        live.get_by_role("button", name="Download the answers as JSON").click()
+    answers = json.loads(download.value.path().read_text(encoding="utf-8"))["answers"]
+    # Two pictures of a camera may be equal, pixel by pixel: then even fewer are encoded.
+    assert 0 < sum(counted) < 16 * len(answers)
+    assert sum(counted) <= sum(entry["new_frames"] for entry in answers) + 16
+
+
+def test_a_still_picture_is_asked_about_once(live, monkeypatch):
+    live.get_by_label("Only when the picture has changed").check()
+    live.evaluate(
+        "() => {"
+        "  const canvas = document.createElement('canvas');"
+        "  canvas.width = canvas.height = 64;"
+        "  canvas.getContext('2d').fillRect(0, 0, 64, 64);"
+        "  navigator.mediaDevices.getUserMedia = async () => canvas.captureStream(10);"
+        "  setInterval(() => canvas.getContext('2d').fillRect(0, 0, 64, 64), 100);"
+        "}"
+    )
+    live.get_by_role("button", name="Watch").click()
+    expect(live.locator("#live-log li")).to_have_count(1)
+    live.wait_for_timeout(2500)  # five more questions, were they asked
+    expect(live.locator("#live-log li")).to_have_count(1)
+
+
+def test_a_camera_that_is_refused_is_said_in_words(live):
+    live.evaluate(
+        "() => navigator.mediaDevices.getUserMedia = () =>"
+        "  Promise.reject(new DOMException('no', 'NotAllowedError'))"
+    )
+    live.get_by_role("button", name="Watch").click()
+    expect(live.locator("#live-error")).to_contain_text("The camera was not allowed")
+    expect(live.get_by_role("button", name="Watch")).to_be_visible()
