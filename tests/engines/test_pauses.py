@@ -22,7 +22,7 @@ def chat(lively_chat):
 @pytest.fixture
 def pauses(chat, monkeypatch):
     """Every pause that the engine makes; its pieces are small."""
-    monkeypatch.setattr(torch_engine, "ROWS_AT_ONCE", 16)
+    monkeypatch.setattr(torch_engine, "TOKENS_AT_ONCE", 16)
     monkeypatch.setattr(videomamba, "BLOCKS_AT_ONCE", 1)
     made = []
     yield made

@@ -39,7 +39,7 @@ class Pauses:
 
 @pytest.fixture
 def server(lively_chat, monkeypatch):
-    monkeypatch.setattr(torch_engine, "ROWS_AT_ONCE", 16)
+    monkeypatch.setattr(torch_engine, "TOKENS_AT_ONCE", 16)
     with running(twin(lively_chat)) as server:
         yield server
 

@@ -29,7 +29,7 @@ from mobile_videogpt.engines.base import (
 )
 from mobile_videogpt.engines.decoding import TokenChooser, generate_ids
 from mobile_videogpt.engines.devices import synchronize
-from mobile_videogpt.engines.int8 import ROWS_AT_ONCE, Int8Linear
+from mobile_videogpt.engines.int8 import Int8Linear
 from mobile_videogpt.engines.kv_cache import cache_bytes, fork_cache, new_cache
 from mobile_videogpt.engines.qwen2 import Qwen2Runner
 from mobile_videogpt.engines.videomamba import VideoMambaRunner
@@ -39,6 +39,8 @@ from mobile_videogpt.models.placeholders import place_tokens
 if TYPE_CHECKING:
     from mobile_videogpt.models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
 
+# Between two pauses, where somebody wants them: at full size a few tenths of a second on one core.
+TOKENS_AT_ONCE = 128
 # Keys and values that the options of one pass may take: each has a copy of the prompt's.
 _OPTIONS_BYTES = 512_000_000
 
@@ -115,7 +117,7 @@ class TorchEngine:
         # Number formats are the encoders' own matter: they may be finer than the language model's.
         image_pixels = image_pixels.to(self.device)
         tokens = self.model.config.image_config
-        frames = max(1, ROWS_AT_ONCE // (tokens.image_size // tokens.patch_size) ** 2)
+        frames = max(1, TOKENS_AT_ONCE // (tokens.image_size // tokens.patch_size) ** 2)
         pieces = in_pieces(image_pixels.shape[1], frames, self.pause)
         with watch.measure("image_encoder"):
             found = [self.model.encode_images(image_pixels[:, some]) for some in pieces]
@@ -177,7 +179,7 @@ class TorchEngine:
         embeds = self.model.get_input_embeddings()(ids)
         embeds = self._place(embeds, ids, visual_embeds)
         row = None if positions is None else self._row(positions)
-        for some in in_pieces(len(token_ids), ROWS_AT_ONCE, self.pause):
+        for some in in_pieces(len(token_ids), TOKENS_AT_ONCE, self.pause):
             self._read(embeds[:, some], cache, None if row is None else row[:, some], "none")
         gap = 0 if positions is None else positions[-1] + 1 - len(token_ids)
         return Prefix(token_ids=tuple(token_ids), state=cache, gap=gap)
@@ -266,7 +268,7 @@ class TorchEngine:
     def _step(self, token_ids: Sequence[int], cache: Cache, gap: int) -> torch.Tensor:
         """Read `token_ids` after what `cache` holds, extend it; logits of what follows, (1, V)."""
         embeds = self.model.get_input_embeddings()(self._row(token_ids))
-        for some in in_pieces(len(token_ids), ROWS_AT_ONCE, self.pause):
+        for some in in_pieces(len(token_ids), TOKENS_AT_ONCE, self.pause):
             positions = self._positions(cache, some.stop - some.start, gap)
             wanted = "last" if some.stop == len(token_ids) else "none"
             logits = self._read(embeds[:, some], cache, positions, wanted)

@@ -31,7 +31,7 @@ from mobile_videogpt.models.scan_kernel import LANES, WORTHWHILE_STATES, decay_r
 # do not repay, and many rows leave the cache.
 ROWS_AT_ONCE = 800
 TAPS = 4  # of the convolution that the loop is written for
-BLOCKS_AT_ONCE = 4  # between two pauses, where somebody wants them
+BLOCKS_AT_ONCE = 2  # between two pauses, where somebody wants them
 
 
 def is_worthwhile(config: VideoMambaConfig, frames: int) -> bool:
