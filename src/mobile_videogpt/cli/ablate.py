@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mobile_videogpt.cli.arguments import positive_int, quiet_libraries
+from mobile_videogpt.cli.failures import needing
 from mobile_videogpt.cli.output import answer, answer_json
 from mobile_videogpt.files import write_atomically, write_json
 from mobile_videogpt.provenance import package_commit
@@ -56,16 +57,9 @@ def run(args: argparse.Namespace) -> int:
     if not args.config.is_file():
         raise ValueError(f"no such ablation: {args.config}; see configs/ablations.yaml")
     logging.getLogger("mobile_videogpt").setLevel(logging.INFO)  # hours pass: say what goes on
-    try:
+    with needing("train,eval", "an ablation", debug=args.debug):
         quiet_libraries(args.debug)
         results = _results(args)
-    except ModuleNotFoundError as error:
-        if args.debug or (error.name or "").startswith("mobile_videogpt"):
-            raise
-        raise ValueError(
-            f"an ablation needs the package {error.name!r}; run: "
-            "pip install 'mobile-videogpt[train,eval]'"
-        ) from None
     if args.json:
         answer_json(results)
     else:

@@ -15,6 +15,7 @@ from mobile_videogpt.cli.arguments import (
     quiet_libraries,
 )
 from mobile_videogpt.cli.data.check import progress_of_files
+from mobile_videogpt.cli.failures import needing
 from mobile_videogpt.cli.output import answer, answer_json
 
 EPILOG = """\
@@ -129,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--seed is {args.seed}; give 0 or more")
     # Minutes to hours pass: say what goes on.
     logging.getLogger("mobile_videogpt").setLevel(logging.INFO)
-    try:
+    with needing("train", "training", debug=args.debug):
         quiet_libraries(args.debug)
         from mobile_videogpt.training.finetune import FinetuneOptions, finetune
 
@@ -153,12 +154,6 @@ def run(args: argparse.Namespace) -> int:
         )
         with progress_of_files() as on_progress:
             result = finetune(options, on_progress)
-    except ModuleNotFoundError as error:
-        if args.debug or (error.name or "").startswith("mobile_videogpt"):
-            raise
-        raise ValueError(
-            f"training needs the package {error.name!r}; run: pip install 'mobile-videogpt[train]'"
-        ) from None
     if args.json:
         figures = {"scores": result.scores, "training": result.training}
         answer_json({"model": str(result.model), "adapter": str(result.adapter), **figures})

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mobile_videogpt.cli.arguments import quiet_libraries
+from mobile_videogpt.cli.failures import needing
 from mobile_videogpt.cli.output import answer
 
 
@@ -34,17 +35,11 @@ def run(args: argparse.Namespace) -> int:
     # Hours pass: say what goes on. Of the processes of a distributed run, one speaks.
     is_first = os.environ.get("RANK", "0") == "0"
     logging.getLogger("mobile_videogpt").setLevel(logging.INFO if is_first else logging.WARNING)
-    try:
+    with needing("train", "training", debug=args.debug):
         quiet_libraries(args.debug)
         from mobile_videogpt import training
 
         folder = training.run(str(args.config), only=args.only)
-    except ModuleNotFoundError as error:
-        if args.debug or (error.name or "").startswith("mobile_videogpt"):
-            raise
-        raise ValueError(
-            f"training needs the package {error.name!r}; run: pip install 'mobile-videogpt[train]'"
-        ) from None
     if is_first:
         answer(folder)
     return 0
