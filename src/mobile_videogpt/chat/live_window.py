@@ -74,15 +74,22 @@ def _slide(
         window.append((number - 1, seconds, frame))
         waiting -= 1
         if not waiting:
-            yield _clip(window, size, name)
+            yield clip_of(window, size, name)
             waiting = hop
     if not number:
         raise VideoError(f"{name} gave no frame: there is nothing to look at.")
     if number < size or waiting < hop:
-        yield _clip(window, size, name)
+        yield clip_of(window, size, name)
 
 
-def _clip(window: Iterable[tuple[int, float, np.ndarray]], size: int, name: str) -> VideoClip:
+def clip_of(window: Iterable[tuple[int, float, np.ndarray]], size: int, name: str) -> VideoClip:
+    """A window as a clip of `size` frames, padded by repeating its last one.
+
+    Args:
+        window: (number, seconds, uint8 (H, W, 3)) in time order: 1 to `size` of them.
+        size: frames of the clip.
+        name: of the source.
+    """
     indices, times, frames = (list(column) for column in zip(*window, strict=True))
     missing = size - len(frames)
     height, width = frames[0].shape[:2]

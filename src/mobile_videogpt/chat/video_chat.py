@@ -42,6 +42,7 @@ from mobile_videogpt.engines.base import Engine, GenerationOptions, Prefix
 from mobile_videogpt.engines.devices import pick_device
 from mobile_videogpt.engines.torch_engine import TorchEngine
 from mobile_videogpt.processor.prompt import end_token_ids
+from mobile_videogpt.video.source import VideoClip
 
 if TYPE_CHECKING:
     from mobile_videogpt.engines.onnx_engine import OnnxEngine
@@ -273,6 +274,27 @@ class VideoChat:
         for clip in slide(frames, size, size // 2 if hop is None else hop, name):
             watch = self.engine.stopwatch()
             yield self._videos.encode(self._videos.identify(clip), watch)
+
+    def look_at_frames(self, clip: VideoClip) -> torch.Tensor:
+        """What the image encoder sees in each frame of a clip, on average over its patches.
+
+        The frames are kept: a window that holds them does not encode them again.
+
+        Args:
+            clip: any number of frames.
+
+        Returns:
+            (F, D) in float32 on the CPU.
+        """
+        frames = self._videos.vision.look_at_frames(
+            self._videos.identify(clip), self.engine.stopwatch()
+        )
+        return torch.stack([f.image_features.mean(dim=0).float().cpu() for f in frames])  # (F, D)
+
+    @property
+    def frames_encoded(self) -> int:
+        """How many frames went through the image encoder so far."""
+        return self._videos.vision.frames_encoded
 
     def prefix(self, video: EncodedVideo) -> Prefix:
         """The language model's state after a video, computed once; what engines continue."""

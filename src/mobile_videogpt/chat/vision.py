@@ -66,6 +66,8 @@ class Vision:
         self.config = config
         self.merge_tokens = merge_tokens
         self.frames = FrameCache(CACHED_WINDOWS * config.num_frames)
+        self.frames_encoded = 0
+        """How many frames went through the image encoder."""
 
     def identify(self, clip: VideoClip) -> IdentifiedClip:
         """Hash the clip's frames."""
@@ -90,15 +92,19 @@ class Vision:
             images, videos = self.processor.pixels([frames[digest] for digest in new])
             video.pixels.update(zip(new, zip(images[0], videos[0], strict=True), strict=True))
 
-    def encode(self, video: IdentifiedClip, watch: Stopwatch) -> VisualTokens:
-        """The visual tokens of a clip; only new frames go through the image encoder."""
+    def look_at_frames(self, video: IdentifiedClip, watch: Stopwatch) -> list[FrameFeatures]:
+        """What belongs to each frame of a clip; only new frames go through the image encoder."""
         with watch.measure("preprocess"):
             self.make_pixels(video)
         kept = {digest: self.frames.get(digest) for digest in dict.fromkeys(video.digests)}
         new = [digest for digest, features in kept.items() if features is None]
         frames = {digest: features for digest, features in kept.items() if features is not None}
         frames |= self._encode_frames(new, video, watch)
-        rows = [frames[digest] for digest in video.digests]
+        return [frames[digest] for digest in video.digests]
+
+    def encode(self, video: IdentifiedClip, watch: Stopwatch) -> VisualTokens:
+        """The visual tokens of a clip."""
+        rows = self.look_at_frames(video, watch)
         tokens = self.engine.encode_from_features(
             torch.stack([row.image_features for row in rows])[None],  # (1, T, N, D)
             torch.stack([row.video_pixels for row in rows])[None],  # (1, T, 3, h, w)
@@ -112,6 +118,7 @@ class Vision:
         """The image encoder's features of new frames, in one batch; they are kept from now on."""
         if not digests:
             return {}
+        self.frames_encoded += len(digests)
         images = torch.stack([video.pixels[digest][0] for digest in digests])[None]
         rows = self.engine.encode_frames(images, watch)[0]  # (F, N, D)
         # A row of its own: a view would keep the features of the whole batch alive.

@@ -28,13 +28,14 @@ from mobile_videogpt.cli import (
     keyframes,
     serve,
     train,
+    watch,
 )
 from mobile_videogpt.cli.failures import describe_error
 from mobile_videogpt.cli.output import LogLines, say
 
 COMMANDS = (
     *(ask, chat, describe, keyframes, info, convert, export, doctor, data, train, finetune),
-    *(evaluate, bench, ablate, serve),
+    *(evaluate, bench, ablate, serve, watch),
 )
 
 DESCRIPTION = """\

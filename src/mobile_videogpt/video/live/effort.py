@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 # Behind by more than this, frames that no other frame needs are left out: often half of them.
-_LEAVE_OUT_S = 0.5
+_LEAVE_OUT_S = 1.0
 # By more than this, all but the key frames; this alone is as fast as any stream comes.
-_ONLY_KEY_FRAMES_S = 2.0
-_CAUGHT_UP_S = 0.2
+_ONLY_KEY_FRAMES_S = 3.0
+_CAUGHT_UP_S = 0.5
 
 _ALL, _NEEDED, _KEY = "DEFAULT", "NONREF", "NONKEY"
 
