@@ -10,6 +10,13 @@ from mobile_videogpt.chat.read_ahead import read_ahead
 from mobile_videogpt.synthetic import make_clip
 
 
+def wait_until(happens, seconds=60):
+    end = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < end, "it does not happen"
+        time.sleep(0.005)
+
+
 @pytest.fixture
 def chat(lively_chat):
     return VideoChat.from_model(lively_chat.model, lively_chat.processor)
@@ -25,16 +32,17 @@ def test_the_next_is_prepared_while_this_one_is_worked_on():
     for number, future in read_ahead(prepare, range(3), ahead=1):
         assert future.result() == number * 10
         if number < 2:
-            assert prepared[number + 1].wait(5), "nothing was read ahead"
+            assert prepared[number + 1].wait(60), "nothing was read ahead"
 
 
 def test_no_more_than_asked_for_is_read_ahead():
     begun = []
     results = read_ahead(lambda number: begun.append(number), range(10), ahead=2)
     next(results)
-    time.sleep(0.2)
+    wait_until(lambda: len(begun) == 3)
     assert begun == [0, 1, 2]
     results.close()
+    assert begun == [0, 1, 2]
 
 
 def test_whoever_stops_early_leaves_the_rest_undone():
@@ -43,13 +51,14 @@ def test_whoever_stops_early_leaves_the_rest_undone():
 
     def prepare(number):
         begun.append(number)
-        slow.wait(5)
+        slow.wait(60)
 
     results = read_ahead(prepare, range(5), ahead=3)
     next(results)
+    wait_until(lambda: begun == [0])
     results.close()
     slow.set()
-    time.sleep(0.2)
+    wait_until(lambda: not any(t.name.startswith("read-ahead") for t in threading.enumerate()))
     assert begun == [0]
 
 

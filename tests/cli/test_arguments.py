@@ -145,7 +145,7 @@ def test_a_closed_pipe_ends_the_run_without_noise(monkeypatch, tmp_path):
     )
     process.stdout.readline()
     process.stdout.close()
-    assert process.wait(timeout=60) == 1
+    assert process.wait(timeout=300) == 1
     assert process.stderr.read() == b""
     process.stderr.close()
 

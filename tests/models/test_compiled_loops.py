@@ -1,12 +1,14 @@
 """What numba compiled is not taken from the disk when any of its sources has changed."""
 
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import mobile_videogpt
 from mobile_videogpt.models.compiled_loops import source_stamp
 
 pytest.importorskip("numba")
@@ -74,9 +76,19 @@ def test_the_stamp_is_of_what_is_imported_and_nothing_else(package):
     assert stamp(package) != first
 
 
-@pytest.mark.parametrize("module", ["models.scan_loops", "engines.mamba_loops"])
-def test_every_loop_that_is_kept_carries_the_stamp(module):
-    name = f"mobile_videogpt.{module}"
+def modules_of_loops() -> list[str]:
+    """Every module of the package that has something compiled and kept."""
+    root = Path(mobile_videogpt.__file__).parent
+    paths = [
+        p
+        for p in root.rglob("*.py")
+        if re.search("^@compiled|njit.*cache", p.read_text("utf-8"), re.M)
+    ]
+    return sorted(".".join(p.relative_to(root.parent).with_suffix("").parts) for p in paths)
+
+
+@pytest.mark.parametrize("name", modules_of_loops())
+def test_every_loop_that_is_kept_carries_the_stamp(name):
     loops = [
         value
         for value in vars(importlib.import_module(name)).values()

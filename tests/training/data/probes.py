@@ -18,7 +18,7 @@ def misbehaving(task: Task) -> Probe:
     if "exits" in name:
         os._exit(3)
     if "hangs" in name:
-        time.sleep(60)
+        time.sleep(3600)
     if "unlucky" in name and not (flag := task.path.with_suffix(".tried")).exists():
         flag.touch()
         os.kill(os.getpid(), signal.SIGKILL)

