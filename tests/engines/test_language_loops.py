@@ -16,7 +16,7 @@ pytest.importorskip("onnxruntime")
 from mobile_videogpt.chat import VideoChat
 from mobile_videogpt.engines.loops.attention import gather_rows, score_rows
 from mobile_videogpt.engines.loops.int4 import BLOCK, BYTES, instructions, multiply, round_row
-from mobile_videogpt.engines.onnx import language_loops, language_session
+from mobile_videogpt.engines.onnx import language_loops
 from mobile_videogpt.engines.onnx.export import ExportFormats, export_model
 from mobile_videogpt.engines.onnx.language_loops import LanguageLoops, open_loops
 from mobile_videogpt.engines.onnx.language_session import LanguageSession
@@ -51,25 +51,28 @@ def rounded(x):
     return (np.rint(blocks / np.where(scales == 0, 1, scales)) * scales).reshape(-1)
 
 
-def product_error(width, outputs, block, seed=0):
+def product_error(width, outputs, block, rows=1):
     """The largest error of `multiply`, as a share of the largest output."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(rows)
     weight = torch.randn(outputs, width, generator=generator)
-    x = torch.randn(width, generator=generator).numpy() * 3
-    x[:BLOCK] = 0
+    x = torch.randn(rows, width, generator=generator).numpy() * 3
+    x[:, :BLOCK] = 0
     packed, scales = to_int4(weight, block)
     matrix = Matrix(packed, scales, None, width)
-    row, out = language_loops._rounded_row(width), np.zeros(outputs, np.float32)
-    round_row(x, row, 0, width // BLOCK)
+    room = language_loops._rounded_rows(rows, width)
+    out = np.zeros((rows, outputs), np.float32)
+    for row in range(rows):
+        round_row(x[row], room, row, 0, width // BLOCK)
     per_vector = (0,) * (2 * BYTES // block)
-    multiply(np.array(language_loops._address(matrix)), row, out, 0, outputs, per_vector)
-    expected = unpacked(packed, scales, block) @ rounded(x)
+    multiply(np.array(language_loops._address(matrix)), room, out, 0, outputs, per_vector)
+    expected = np.stack([unpacked(packed, scales, block) @ rounded(row) for row in x])
     return np.abs(out - expected).max() / np.abs(expected).max()
 
 
 @pytest.mark.parametrize("block", [32, 64, 128])
-def test_a_product_is_that_of_what_the_bits_stand_for(block):
-    assert product_error(width=384, outputs=6, block=block) < 1e-5
+@pytest.mark.parametrize("rows", [1, 4, 11])
+def test_a_product_is_that_of_what_the_bits_stand_for(block, rows):
+    assert product_error(384, 6, block, rows) < 1e-5
 
 
 @pytest.mark.parametrize("features", [OLDER, f"{OLDER},+avxvnni"])
@@ -77,7 +80,9 @@ def test_it_is_the_same_for_other_processors(features, tmp_path):
     """In a process of its own, because numba compiles for one processor."""
     if instructions() == "avx2" and "avxvnni" in features:
         pytest.skip("this processor has no AVX-VNNI")
-    code = "import test_language_loops as t; print(t.instructions(), t.product_error(384, 6, 32))"
+    code = (
+        "import test_language_loops as t; print(t.instructions(), t.product_error(384, 6, 32, 5))"
+    )
     environment = {
         **os.environ,
         "NUMBA_CPU_NAME": "alderlake" if "avxvnni" in features else "haswell",
@@ -154,7 +159,7 @@ def test_they_agree_with_the_graph(folder, loops, threads):
     session = LanguageSession(folder, as_loops=False)
     token_ids = np.random.default_rng(threads).integers(6, 180, 70).tolist()
     found, states, rows = read(session, loops, token_ids, wanted=20)
-    expected, expected_states, expected_rows = read(session, session._graph, token_ids, wanted=20)
+    expected, expected_states, expected_rows = read(session, session._reader, token_ids, wanted=20)
     assert found.shape == expected.shape == (20, loops.vocabulary)
     # Both round every row to 8 bits: a number that is rounded the other way is carried on.
     assert error(found, expected) < 0.01
@@ -174,16 +179,36 @@ def test_threads_change_nothing_but_the_order_of_sums(folder, loops):
     assert error(found[1], found[0]) < 0.01 and error(found[2], found[0]) < 0.01
 
 
-def test_a_session_uses_them_for_single_tokens_and_the_graph_for_many(folder, loops):
+def test_tokens_of_several_caches_are_read_together(folder, loops):
+    """Each as if it were alone, whatever stands in the other caches."""
+    session = LanguageSession(folder, as_loops=False)
+    generator = np.random.default_rng(0)
+    caches, alone, last = [], [], []
+    for length in (5, 40, 1, 17, 30):
+        token_ids = generator.integers(6, 180, length + 1).tolist()
+        alone.append(read(session, loops, token_ids))
+        caches.append(session.new_cache(length + 1 + len(caches)))
+        embeds, positions = session.embed(token_ids), np.arange(length + 1)
+        loops.read(caches[-1], embeds[:-1], positions[:-1], wanted=0)
+        last.append((embeds[-1], positions[-1]))
+    embeds, positions = (np.stack(column) for column in zip(*last, strict=True))
+    logits, states = loops.read_each(caches, embeds, positions)
+    for i, (cache, (logits_alone, states_alone, rows)) in enumerate(
+        zip(caches, alone, strict=True)
+    ):
+        assert error(cache.values[:, :, :, : cache.length], rows) < 0.01
+        assert error(logits[i], logits_alone[0]) < 0.01
+        assert error(states[i], states_alone[0]) < 0.01
+
+
+def test_a_session_reads_prompts_with_their_graph_and_the_rest_with_the_loops(folder, loops):
     session = LanguageSession(folder)
-    assert session._loops is not None
+    assert isinstance(session._reader, LanguageLoops)
     cache = session.new_cache(20)
     embeds, positions = session.embed(list(range(6, 18))), np.arange(12)
     first = session.logits(cache, embeds, positions)
-    assert "_graph" not in vars(session)
     cache.length = 0
-    many = session.logits(cache, embeds, positions, wanted=language_session.FEW + 1)
-    assert "_graph" in vars(session)
+    many = session.logits(cache, embeds, positions, wanted=12)
     assert error(first[-1], many[-1]) < 0.1
 
 

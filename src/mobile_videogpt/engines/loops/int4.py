@@ -1,7 +1,7 @@
-"""Products of 4-bit matrices with one row of numbers, for numba; imported where numba is.
+"""Products of 4-bit matrices with a few rows of numbers, for numba; imported where numba is.
 
 The matrices are those of ONNX Runtime's `MatMulNBits`: two weights to a byte, the earlier one in
-the lower half, as `value + 8`; 32 or 128 neighbours share a scale. The row is rounded to 8 bits, 32
+the lower half, as `value + 8`; 32 or 128 neighbours share a scale. Rows are rounded to 8 bits, 32
 neighbours to a scale, as that operator does, and laid out as the weights lie in a byte: even places
 first, then odd ones. So both halves of a vector of bytes meet their numbers without being moved,
 and reading the weights is all that takes time.
@@ -9,6 +9,8 @@ and reading the weights is all that takes time.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numba
@@ -60,52 +62,75 @@ _PAIRS = ir.VectorType(ir.IntType(16), BYTES // 4)
 _HALF_SUMS = ir.VectorType(_I32, LANES // 2)
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """Pointers to the rounded rows of `round_row`, and from one row to the next."""
+
+    numbers: Any
+    corrections: Any
+    scales: Any
+    width: Any
+    """Numbers of a row; corrections and scales are an eighth of that."""
+
+
 class _Product:
-    """Writes the loop over the vectors of `ROWS` rows as LLVM code.
+    """Writes the loop over the vectors of `ROWS` outputs and of some rows as LLVM code.
 
     Args:
         builder: of the calling function.
-        row: the pointers to numbers, corrections and scales of `round_row`.
+        rows: what the matrix is multiplied with.
+        places: which of them.
         per_vector: how many scales of weights a vector has.
     """
 
-    def __init__(self, builder: Any, row: list[Any], per_vector: int) -> None:
+    def __init__(self, builder: Any, rows: _Rows, places: list[Any], per_vector: int) -> None:
         self.builder = builder
-        self.numbers, self.corrections, self.scales = row
+        self.rows = rows
+        self.starts = [builder.mul(place, rows.width) for place in places]
         self.per_vector = per_vector
 
-    def emit(self, weights: list[Any], scales: list[Any], vectors: Any) -> list[Any]:
-        """The sums of each output."""
+    def emit(self, weights: list[Any], scales: list[Any], vectors: Any) -> list[list[Any]]:
+        """The sums, by output and row."""
         builder = self.builder
-        sums = [cgutils.alloca_once(builder, _FLOATS) for _ in weights]
-        for total in sums:
+        sums = [[cgutils.alloca_once(builder, _FLOATS) for _ in self.starts] for _ in weights]
+        for total in chain.from_iterable(sums):
             builder.store(ir.Constant(_FLOATS, [0.0] * LANES), total)
         with cgutils.for_range(builder, vectors) as loop:
             self._add_vector(loop.index, weights, scales, sums)
-        return [across(builder, builder.load(total)) for total in sums]
+        return [[across(builder, builder.load(total)) for total in row] for row in sums]
 
     def _add_vector(
-        self, index: Any, weights: list[Any], scales: list[Any], sums: list[Any]
+        self, index: Any, weights: list[Any], scales: list[Any], sums: list[list[Any]]
     ) -> None:
         builder = self.builder
-        place = builder.mul(index, _INDEX(2 * BYTES))
-        even = load(builder, self.numbers, place, _WEIGHTS)
-        odd = load(builder, self.numbers, builder.add(place, _INDEX(BYTES)), _WEIGHTS)
-        lanes = builder.mul(index, _INDEX(LANES))
-        correction = load(builder, self.corrections, lanes, _SUMS)
-        row_scale = load(builder, self.scales, lanes, _FLOATS)
+        rows = [self._row(index, start) for start in self.starts]
         first = builder.mul(index, _INDEX(BYTES))
         first_scale = builder.mul(index, _INDEX(self.per_vector))
-        for own, own_scales, total in zip(weights, scales, sums, strict=True):
+        ahead = AHEAD // BYTES * self.per_vector
+        for own, own_scales, totals in zip(weights, scales, sums, strict=True):
             both = load(builder, own, first, _WEIGHTS)
             ask_for(builder, own, builder.add(first, _INDEX(AHEAD)))
+            ask_for(builder, own_scales, builder.add(first_scale, _INDEX(ahead)))
             low = builder.and_(both, ir.Constant(_WEIGHTS, [15] * BYTES))
             high = builder.lshr(both, ir.Constant(_WEIGHTS, [4] * BYTES))
-            products = builder.sitofp(self._multiply(correction, low, even, high, odd), _FLOATS)
-            ahead = AHEAD // BYTES * self.per_vector
-            ask_for(builder, own_scales, builder.add(first_scale, _INDEX(ahead)))
-            scale = builder.fmul(self._spread(own_scales, first_scale), row_scale)
-            builder.store(fused(builder, products, scale, builder.load(total)), total)
+            spread = self._spread(own_scales, first_scale)
+            for (even, odd, correction, row_scale), total in zip(rows, totals, strict=True):
+                product = self._multiply(correction, low, even, high, odd)
+                scale = builder.fmul(spread, row_scale)
+                added = fused(builder, builder.sitofp(product, _FLOATS), scale, builder.load(total))
+                builder.store(added, total)
+
+    def _row(self, index: Any, start: Any) -> tuple[Any, Any, Any, Any]:
+        """One vector of a row: even and odd places, corrections, scales."""
+        builder, rows = self.builder, self.rows
+        place = builder.add(start, builder.mul(index, _INDEX(2 * BYTES)))
+        lanes = builder.lshr(place, _INDEX(3))  # an eighth
+        return (
+            load(builder, rows.numbers, place, _WEIGHTS),
+            load(builder, rows.numbers, builder.add(place, _INDEX(BYTES)), _WEIGHTS),
+            load(builder, rows.corrections, lanes, _SUMS),
+            load(builder, rows.scales, lanes, _FLOATS),
+        )
 
     def _multiply(self, start: Any, low: Any, even: Any, high: Any, odd: Any) -> Any:
         """Bytes times signed bytes, four products added in each lane."""
@@ -148,86 +173,99 @@ class _Product:
 @intrinsic
 def _multiply_rows(
     typing_context: Any,
-    weights: Any,
-    scales: Any,
-    numbers: Any,
-    corrections: Any,
-    row_scales: Any,
-    vectors: Any,
+    matrix: Any,
+    rows: Any,
+    row: Any,
     per_vector: Any,
     out: Any,
-    first: Any,
+    output: Any,
+    together: Any,
 ) -> Any:
-    """`out[first:first + ROWS]` = those rows of the matrix times the row.
+    """`out[i, j]` for `ROWS` outputs j from `output` on and some rows i from `row` on.
 
     Args:
-        weights, scales: addresses of the whole matrix.
-        numbers, corrections, row_scales: of `round_row`.
-        vectors: in a row.
-        per_vector: a tuple with as many integers as a vector has scales.
-        out: (outputs,) float32.
-        first: output.
+        matrix, rows, per_vector, out: as for `multiply`.
+        row, output: the first.
+        together: a tuple with as many integers as there are rows.
     """
-    signature = types.void(
-        types.int64, types.int64, numbers, corrections, row_scales, types.int64, per_vector, out,
-        types.int64,
-    )  # fmt: skip
+    signature = types.void(matrix, rows, types.int64, per_vector, out, types.int64, together)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        weights, scales, *_, vectors, _, _, first = arguments
-        row = [
-            context.make_array(signature.args[i])(context, builder, arguments[i]).data
-            for i in (2, 3, 4)
-        ]
-        out = context.make_array(signature.args[7])(context, builder, arguments[7]).data
-        number = signature.args[6].count
+        matrix, rows, out = (
+            _array(context, builder, signature.args[i], arguments[i]) for i in (0, 1, 4)
+        )
+        weights, scales, vectors = (
+            builder.load(builder.gep(matrix.data, [_INDEX(i)])) for i in range(3)
+        )
+        number = signature.args[3].count
+        places = [builder.add(arguments[2], _INDEX(i)) for i in range(signature.args[6].count)]
+        outputs = [builder.add(arguments[5], _INDEX(i)) for i in range(ROWS)]
         stride = builder.mul(vectors, _INDEX(BYTES))
         scale_stride = builder.mul(vectors, _INDEX(number))
         bytes_ = builder.inttoptr(weights, ir.IntType(8).as_pointer())
         floats = builder.inttoptr(scales, ir.FloatType().as_pointer())
-        places = [builder.add(first, _INDEX(i)) for i in range(ROWS)]
-        sums = _Product(builder, row, number).emit(
-            [builder.gep(bytes_, [builder.mul(place, stride)]) for place in places],
-            [builder.gep(floats, [builder.mul(place, scale_stride)]) for place in places],
+        sums = _Product(builder, rows, places, number).emit(
+            [builder.gep(bytes_, [builder.mul(o, stride)]) for o in outputs],
+            [builder.gep(floats, [builder.mul(o, scale_stride)]) for o in outputs],
             vectors,
         )
-        for total, place in zip(sums, places, strict=True):
-            builder.store(total, builder.gep(out, [place]))
+        width = cgutils.unpack_tuple(builder, out.shape, 2)[1]
+        for of_output, output in zip(sums, outputs, strict=True):
+            for total, place in zip(of_output, places, strict=True):
+                where = builder.add(builder.mul(place, width), output)
+                builder.store(total, builder.gep(out.data, [where]))
         return context.get_dummy_value()
 
     return signature, generate
 
 
+def _array(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    """An array, or the three of `round_row` as `_Rows`."""
+    if not isinstance(kind, types.BaseTuple):
+        return context.make_array(kind)(context, builder, value)
+    parts = [
+        context.make_array(part)(context, builder, builder.extract_value(value, i))
+        for i, part in enumerate(kind)
+    ]
+    width = cgutils.unpack_tuple(builder, parts[0].shape, 2)[1]
+    return _Rows(parts[0].data, parts[1].data, parts[2].data, width)
+
+
 @compiled
-def multiply(matrix, row, out, first, last, per_vector):  # type: ignore[no-untyped-def]
-    """`out[first:last]` = those rows of a matrix times a row.
+def multiply(matrix, rows, out, first, last, per_vector):  # type: ignore[no-untyped-def]
+    """`out[:, first:last]` = those outputs of a matrix for each of some rows.
+
+    The weights of an output are read once and stay in the cache while all rows pass over them.
 
     Args:
-        matrix: (addresses of weights and of scales, vectors in a row) int64.
-        row: the three arrays of `round_row`.
-        out: (outputs,) float32.
+        matrix: (addresses of weights and of scales, vectors in a row of them) int64.
+        rows: the three arrays of `round_row`.
+        out: (rows, outputs) float32, contiguous.
         first, last: a multiple of `ROWS` apart.
-        per_vector: a tuple with as many integers as a vector has scales.
+        per_vector: a tuple with as many integers as a vector of weights has scales.
     """
-    numbers, corrections, scales = row
+    whole = len(out) // 4 * 4
     for output in range(first, last, ROWS):
-        _multiply_rows(
-            matrix[0], matrix[1], numbers, corrections, scales, matrix[2], per_vector, out, output
-        )
+        for row in range(0, whole, 4):
+            _multiply_rows(matrix, rows, row, per_vector, out, output, (0, 0, 0, 0))
+        for row in range(whole, len(out)):
+            _multiply_rows(matrix, rows, row, per_vector, out, output, (0,))
 
 
 @compiled
-def round_row(x, row, first, last):  # type: ignore[no-untyped-def]
+def round_row(x, rows, row, first, last):  # type: ignore[no-untyped-def]
     """Round the blocks first to last of x to 8 bits, as `multiply` wants them.
 
     Args:
         x: (inputs,) float32.
-        row: filled: numbers (vectors * 2 * BYTES) int8; corrections (vectors * LANES) int32, which
-            take away what the weights' offset of 8 adds; scales (vectors * LANES) float32.
+        rows: of which one is filled: numbers (rows, inputs) int8; corrections (rows, inputs / 8)
+            int32, which take away what the weights' offset of 8 adds; scales (rows, inputs / 8)
+            float32.
+        row: which.
         first, last: which blocks of `BLOCK` numbers.
     """
     wide_vectors()
-    numbers, corrections, scales = row
+    numbers, corrections, scales = rows[0][row], rows[1][row], rows[2][row]
     for block in range(first, last):
         own = x[block * BLOCK : (block + 1) * BLOCK]
         largest = f32(0.0)

@@ -1,10 +1,10 @@
-"""Qwen2 reading one token, as one compiled function for numba; imported where numba is.
+"""Qwen2 reading a few tokens, as one compiled function for numba; imported where numba is.
 
 An operator at a time, most of a token's time goes into what lies between the products: calls,
 threads that wake up and wait, rows that are written and read again. Here every thread runs this
-function from the first layer to the last. Each makes its share of every product's outputs, and
-they meet only where one needs what another made: five times in a layer. What is small (norms, the
-row's rounding, the sum of residuals) each does for itself.
+function from the first layer to the last, and they meet where one needs what others made. Outputs
+of products are shared out, then rows of the cache, and for what is small (norms, rounding,
+rotation) the tokens.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import carray, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -136,17 +136,18 @@ def _sum(numbers):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _attend(queries, keys, values, first, last, scale, scores, part, group, numbers):  # type: ignore[no-untyped-def]
+def _attend(queries, keys, values, own, scale, scores, part, group, numbers):  # type: ignore[no-untyped-def]
     """This thread's rows of one head of keys, for all queries that read it.
 
-    part: (queries, width + 2): the weighted sum of values, the weights' sum, the largest score.
+    own: the first and the last row. part: (queries, width + 2): the weighted sum of values, the
+    weights' sum, the largest score.
     """
-    width = len(numbers)
+    width, (first, last) = len(numbers), own
     score_rows(queries, keys, first, last, scores, group, numbers)
     for i in range(len(queries)):
-        own = scores[i, : last - first]
-        part[i, width + 1] = _largest(own)
-        part[i, width] = _weigh(own, part[i, width + 1], scale)
+        weights = scores[i, : last - first]
+        part[i, width + 1] = _largest(weights)
+        part[i, width] = _weigh(weights, part[i, width + 1], scale)
     gather_rows(scores, values, first, last, part, group, numbers)
 
 
@@ -171,8 +172,33 @@ def _join(parts, scale, out, numbers):  # type: ignore[no-untyped-def]
             own[c] /= total
 
 
+@intrinsic
+def _at(typing_context: Any, address: Any) -> Any:
+    """A pointer to float32."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], ir.FloatType().as_pointer())
+
+    return types.CPointer(types.float32)(types.int64), generate
+
+
 @compiled
-def _add_rows(hidden, product):  # type: ignore[no-untyped-def]
+def _rows_of(cache, heads_of_keys, tensor, head, width):  # type: ignore[no-untyped-def]
+    """One head's keys or values, (capacity, width); see `read_tokens`."""
+    address, capacity = cache[0], cache[1]
+    skipped = (tensor * heads_of_keys + head) * capacity * width * 4
+    return carray(_at(address + skipped), (capacity, width))
+
+
+@compiled
+def _prepare(hidden, norm, epsilon, rounded, row, room):  # type: ignore[no-untyped-def]
+    """Round the normed row for the next product."""
+    _normalise(hidden, norm, epsilon, room)
+    round_row(room, rounded, row, 0, len(room) // BLOCK)
+
+
+@compiled
+def _add(hidden, product):  # type: ignore[no-untyped-def]
     for c in range(len(hidden)):
         hidden[c] += product[c]
 
@@ -187,89 +213,129 @@ def _gate(both, first, last):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def read_token(rank, size, model, shared, own, hidden, cosines, sines, cache, place, logits):  # type: ignore[no-untyped-def]
-    """Read one token into the cache; logits of what follows it, if `logits` is not empty.
+def _remember(qkv, heads, turn, cache, layer, heads_of_keys, place, width):  # type: ignore[no-untyped-def]
+    """Rotate a token's queries and keys, and write its keys and values into its cache."""
+    for head in range(heads + heads_of_keys):
+        _rotate(qkv[head * width : (head + 1) * width], turn[0], turn[1])
+    for g in range(heads_of_keys):
+        key, value = heads + g, heads + heads_of_keys + g
+        keys = _rows_of(cache, heads_of_keys, 2 * layer, g, width)
+        keys[place] = qkv[key * width : (key + 1) * width]
+        values = _rows_of(cache, heads_of_keys, 2 * layer + 1, g, width)
+        values[place] = qkv[value * width : (value + 1) * width]
 
-    Run by `size` threads at once.
+
+@compiled
+def read_tokens(rank, size, model, shared, scores, turns, caches, places, logits):  # type: ignore[no-untyped-def]
+    """Read tokens into their caches; logits of what follows the last ones of them.
+
+    Run by `size` threads at once. Tokens of one cache stand in their order.
 
     Args:
-        rank: which of them.
-        size: how many.
+        rank: which of the threads.
+        size: how many there are.
         model: (matrices (layers * 4 + 1, 3) int64 as `multiply` takes them, in the order QKV, out,
             gate and up, down, and the output matrix; norms (2 * layers + 1, E); biases (layers,
-            QKV); epsilon; scale; tuples, of which the number of integers counts: scales in a vector
-            of a layer's weights, the same of the output matrix, heads that share keys, a head's
-            width).
-        shared: (meeting (1), QKV (QKV), product (E), both (2 * F), parts (threads, heads, width +
-            2), rounded row (F)).
-        own: this thread's (normed (E), rounded row (E), scores (queries of a head of keys, rows)).
-        hidden: (E), this thread's copy of the token's embedding; in the end the normed state.
-        cosines, sines: of the token's position, (width / 2).
-        cache: (2 * layers, 1, heads of keys, capacity, width).
-        place: the token's row in the cache.
-        logits: (V) or empty.
+            QKV); epsilon; scale of scores; tuples, of which the number of integers counts: scales
+            in a vector of a layer's weights, heads that share keys, a head's width, scales in a
+            vector of the output matrix).
+        shared: (meeting (1) int64, 0 at first; hidden (tokens, E), the embeddings, in the end the
+            last layer's normed states; room (tokens, E); rounded rows of E; QKV (tokens, QKV);
+            product (tokens, E); both (tokens, 2 * F); parts (threads, tokens, heads, width + 2);
+            rounded rows of F).
+        scores: this thread's, (heads that share keys, rows that it reads).
+        turns: (tokens, 2, width / 2), cosines and sines of their positions.
+        caches: (tokens, 2) int64, address and capacity of each one's cache, which is
+            (2 * layers, 1, heads of keys, capacity, width) float32.
+        places: (tokens) int64, each one's row in its cache.
+        logits: (tokens at most, V).
     """
-    matrices, norms, biases, epsilon, scale, per_vector, per_vector_out, group, numbers = model
-    meeting, qkv, product, both, parts, rounded_wide = shared
-    normed, rounded, scores = own
-    width, heads_of_keys = len(numbers), cache.shape[2]
-    heads = parts.shape[1]
-    queries = qkv[: heads * width].reshape(heads, width)
-    keys = qkv[heads * width : (heads + heads_of_keys) * width].reshape(heads_of_keys, width)
-    values = qkv[(heads + heads_of_keys) * width :].reshape(heads_of_keys, width)
-    layers = len(biases)
-    blocks = len(hidden) // BLOCK
-    inner = len(both) // 2
-    first_row, last_row = _share(place + 1, 1, rank, size)
-    first_out, last_out = _share(len(product), ROWS, rank, size)
-    first_qkv, last_qkv = _share(len(qkv), ROWS, rank, size)
-    first_inner, last_inner = _share(inner, BLOCK, rank, size)
-    rank_of_last = size - 1
-    for layer in range(layers):
-        own_matrices = matrices[4 * layer : 4 * layer + 4]
-        _normalise(hidden, norms[2 * layer], epsilon, normed)
-        round_row(normed, rounded, 0, blocks)
-        multiply(own_matrices[0], rounded, qkv, first_qkv, last_qkv, per_vector)
-        for c in range(first_qkv, last_qkv):
-            qkv[c] += biases[layer, c]
+    matrices, norms, biases, epsilon = model[:4]
+    meeting, hidden, room, rounded = shared[:4]
+    inside = model[4:8]
+    for layer in range(len(biases)):
+        own = matrices[4 * layer : 4 * layer + 4]
+        for token in range(rank, len(hidden), size):
+            _prepare(hidden[token], norms[2 * layer], epsilon, rounded, token, room[token])
         _meet(meeting, size)
-        # Each rotates its own copy of the queries; who has the last row writes it first.
-        turned = normed.reshape(heads, width)
-        for head in range(heads):
-            turned[head] = queries[head]
-            _rotate(turned[head], cosines, sines)
+        where = turns, caches, places
+        _look_back(rank, size, own, biases[layer], layer, inside, shared, scores, where)
+        for token in range(rank, len(hidden), size):
+            _add(hidden[token], shared[5][token])
+            _prepare(hidden[token], norms[2 * layer + 1], epsilon, rounded, token, room[token])
+        _meet(meeting, size)
+        _feed_forward(rank, size, own, inside[1], shared)
+        for token in range(rank, len(hidden), size):
+            _add(hidden[token], shared[5][token])
+    last = matrices[-1], norms[-1], epsilon, model[8]
+    _tell(rank, size, last, shared, logits)
+
+
+@compiled
+def _look_back(rank, size, matrices, bias, layer, inside, shared, scores, where):  # type: ignore[no-untyped-def]
+    """A layer's attention, of the rounded rows; its output is the product."""
+    scale, per_vector, group, numbers = inside
+    turns, caches, places = where
+    meeting, hidden, room, rounded, qkv, product, _, parts, _ = shared
+    width, tokens = len(numbers), len(hidden)
+    heads = parts.shape[2]
+    heads_of_keys = heads // len(group)
+    first, last = _share(qkv.shape[1], ROWS, rank, size)
+    multiply(matrices[0], rounded, qkv, first, last, per_vector)
+    for token in range(tokens):
+        _add(qkv[token, first:last], bias[first:last])
+    _meet(meeting, size)
+    for token in range(rank, tokens, size):
+        cache, place = caches[token], places[token]
+        _remember(qkv[token], heads, turns[token], cache, layer, heads_of_keys, place, width)
+    _meet(meeting, size)
+    for token in range(tokens):
+        queries = qkv[token, : heads * width].reshape(heads, width)
+        own = _share(places[token] + 1, 1, rank, size)
         for g in range(heads_of_keys):
-            own_keys, own_values = cache[2 * layer, 0, g], cache[2 * layer + 1, 0, g]
-            if rank == rank_of_last:
-                own_keys[place] = keys[g]
-                _rotate(own_keys[place], cosines, sines)
-                own_values[place] = values[g]
-            part = parts[rank, g * len(group) : (g + 1) * len(group)]
-            _attend(
-                turned[g * len(group) : (g + 1) * len(group)],
-                own_keys, own_values, first_row, last_row, scale, scores, part, group, numbers,
-            )  # fmt: skip
-        _meet(meeting, size)
-        _join(parts, scale, normed, numbers)
-        round_row(normed, rounded, 0, blocks)
-        multiply(own_matrices[1], rounded, product, first_out, last_out, per_vector)
-        _meet(meeting, size)
-        _add_rows(hidden, product)
-        _normalise(hidden, norms[2 * layer + 1], epsilon, normed)
-        round_row(normed, rounded, 0, blocks)
-        multiply(own_matrices[2], rounded, both, first_inner, last_inner, per_vector)
-        multiply(
-            own_matrices[2], rounded, both, inner + first_inner, inner + last_inner, per_vector
-        )
-        _gate(both, first_inner, last_inner)
-        round_row(both, rounded_wide, first_inner // BLOCK, last_inner // BLOCK)
-        _meet(meeting, size)
-        multiply(own_matrices[3], rounded_wide, product, first_out, last_out, per_vector)
-        _meet(meeting, size)
-        _add_rows(hidden, product)
-    if len(logits):
-        _normalise(hidden, norms[2 * layers], epsilon, normed)
-        round_row(normed, rounded, 0, blocks)
-        first, last = _share(len(logits), ROWS, rank, size)
-        multiply(matrices[4 * layers], rounded, logits, first, last, per_vector_out)
-        hidden[:] = normed
+            left, right = g * len(group), (g + 1) * len(group)
+            keys = _rows_of(caches[token], heads_of_keys, 2 * layer, g, width)
+            values = _rows_of(caches[token], heads_of_keys, 2 * layer + 1, g, width)
+            part = parts[rank, token, left:right]
+            _attend(queries[left:right], keys, values, own, scale, scores, part, group, numbers)
+    _meet(meeting, size)
+    for token in range(rank, tokens, size):
+        _join(parts[:, token], scale, room[token], numbers)
+        round_row(room[token], rounded, token, 0, room.shape[1] // BLOCK)
+    _meet(meeting, size)
+    first, last = _share(product.shape[1], ROWS, rank, size)
+    multiply(matrices[1], rounded, product, first, last, per_vector)
+    _meet(meeting, size)
+
+
+@compiled
+def _feed_forward(rank, size, matrices, per_vector, shared):  # type: ignore[no-untyped-def]
+    """A layer's gated product, of the rounded rows; its output is the product."""
+    meeting, _, _, rounded, _, product, both, _, rounded_wide = shared
+    inner = both.shape[1] // 2
+    first, last = _share(inner, BLOCK, rank, size)
+    multiply(matrices[2], rounded, both, first, last, per_vector)
+    multiply(matrices[2], rounded, both, inner + first, inner + last, per_vector)
+    for token in range(len(both)):
+        _gate(both[token], first, last)
+        round_row(both[token], rounded_wide, token, first // BLOCK, last // BLOCK)
+    _meet(meeting, size)
+    first, last = _share(product.shape[1], ROWS, rank, size)
+    multiply(matrices[3], rounded_wide, product, first, last, per_vector)
+    _meet(meeting, size)
+
+
+@compiled
+def _tell(rank, size, last, shared, logits):  # type: ignore[no-untyped-def]
+    """Logits of the last tokens, and the normed states of all."""
+    matrix, norm, epsilon, per_vector = last
+    meeting, hidden, _, rounded = shared[:4]
+    unasked = len(hidden) - len(logits)
+    for token in range(rank, len(hidden), size):
+        _normalise(hidden[token], norm, epsilon, hidden[token])
+        if token >= unasked:
+            row = token - unasked
+            round_row(hidden[token], rounded, row, 0, hidden.shape[1] // BLOCK)
+    _meet(meeting, size)
+    first, last = _share(logits.shape[1], ROWS, rank, size)
+    multiply(matrix, rounded, logits, first, last, per_vector)

@@ -1,11 +1,13 @@
-"""The exported language model run as compiled loops, one token after another.
+"""The exported language model run as compiled loops, a few tokens at a time.
 
 ONNX Runtime calls an operator at a time and reads 4-bit weights at half the speed of the memory;
-here a token is one call, and takes little longer than reading the weights does.
+here a token is one call, and takes little longer than reading the weights does. Several tokens, of
+one cache or of many, take that once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from mobile_videogpt.models.scan_kernel import has_numba
 
 # A smaller model's token takes a millisecond anyhow, and loading the loops a good part of a second.
 WORTHWHILE_BYTES = 1 << 24
+AT_ONCE = 32  # tokens; what lies between two products of them stays in the cache
 
 
 def open_loops(folder: Path) -> LanguageLoops | None:
@@ -51,7 +54,7 @@ def _fit(model: StoredLanguageModel) -> bool:
 
 
 class LanguageLoops:
-    """Reads tokens into a cache, and tells what follows the last ones; see `LanguageGraph`.
+    """Reads tokens into caches, and tells what follows; see `LanguageGraph`.
 
     Args:
         model: whose sizes fit.
@@ -65,8 +68,8 @@ class LanguageLoops:
         self._inner = model.matrices[3].width
         self._group = self._outputs[0] // (self.width * self.heads) - 2
         # Tuples tell the compiler a number by their type.
-        counts = [_scales_in_vector(model.matrices[i]) for i in (0, -1)]
-        counts += [self._group, self.width]
+        first, last = (_scales_in_vector(model.matrices[i]) for i in (0, -1))
+        counts = (first, self._group, self.width, last)
         self._model = (
             np.array([_address(matrix) for matrix in model.matrices], np.int64),
             model.norms,
@@ -80,49 +83,64 @@ class LanguageLoops:
         self, cache: KeyValueCache, embeds: np.ndarray, positions: np.ndarray, wanted: int
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """As `LanguageGraph.read`."""
-        logits = np.empty((wanted, self.vocabulary), np.float32)
-        states = np.empty((wanted, embeds.shape[1]), np.float32)
-        nothing = logits[0, :0]
-        first = len(embeds) - wanted
-        for number, (embed, position) in enumerate(zip(embeds, positions, strict=True)):
-            is_wanted = number >= first
-            state = self._read_one(
-                cache, embed, int(position), logits[number - first] if is_wanted else nothing
-            )
-            if is_wanted:
-                states[number - first] = state
+        places = range(cache.length, cache.length + len(embeds))
+        tokens = list(zip([cache] * len(embeds), places, strict=True))
+        parts = []
+        for first in range(0, len(embeds), AT_ONCE):
+            some = slice(first, first + AT_ONCE)
+            asked = max(0, min(first + AT_ONCE, len(embeds)) - max(first, len(embeds) - wanted))
+            parts.append(self._read(tokens[some], embeds[some], positions[some], asked))
+        cache.length += len(embeds)
+        logits, states = (np.concatenate(pieces) for pieces in zip(*parts, strict=True))
         return logits, states if self._stored.is_coarse else None
 
-    def _read_one(
-        self, cache: KeyValueCache, embed: np.ndarray, position: int, logits: np.ndarray
-    ) -> np.ndarray:
-        """Read one token; the last layer's normed state (E)."""
-        from mobile_videogpt.engines.loops.qwen2 import read_token
+    def read_each(
+        self, caches: Sequence[KeyValueCache], embeds: np.ndarray, positions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Read one token into each cache; what follows each of them, as `read` tells it."""
+        tokens = [(cache, cache.length) for cache in caches]
+        logits, states = self._read(tokens, embeds, positions, len(tokens))
+        for extended in caches:
+            extended.length += 1
+        return logits, states if self._stored.is_coarse else None
+
+    def _read(
+        self,
+        tokens: Sequence[tuple[KeyValueCache, int]],
+        embeds: np.ndarray,
+        positions: np.ndarray,
+        wanted: int,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Read tokens into rows of caches; logits (wanted, V) and states (wanted, E)."""
+        from mobile_videogpt.engines.loops.qwen2 import read_tokens
 
         threads = torch.get_num_threads()
-        shared = self._shared(threads)
-        hidden = np.repeat(embed.astype(np.float32)[None], threads, axis=0)
-        turns = self._stored.cosines[position], self._stored.sines[position]
-        place = cache.length
+        shared = self._shared(threads, embeds.astype(np.float32))
+        turns = np.stack([self._stored.cosines[positions], self._stored.sines[positions]], 1)
+        homes = np.array([(c.values.ctypes.data, c.capacity) for c, _ in tokens], np.int64)
+        places = np.array([place for _, place in tokens], np.int64)
+        logits = np.empty((wanted, self.vocabulary), np.float32)
 
         def work(member: Member) -> None:
-            size = hidden.shape[1]
-            scores = np.empty((self._group, place // threads + 2), np.float32)
-            own = np.empty(size, np.float32), _rounded_row(size), scores
-            whose = member.rank, member.size, self._model, shared, own
-            read_token(*whose, hidden[member.rank], *turns, cache.values, place, logits)
+            scores = np.empty((self._group, places.max() // member.size + 2), np.float32)
+            whose = member.rank, member.size, self._model, shared, scores
+            read_tokens(*whose, turns, homes, places, logits)
 
         run_together(work)
-        cache.length += 1
-        return hidden[0]
+        states = shared[1]
+        return logits, states[len(states) - wanted :]
 
-    def _shared(self, threads: int) -> tuple[Any, ...]:
-        """What threads make for one another, as `read_token` takes it."""
+    def _shared(self, threads: int, hidden: np.ndarray) -> tuple[Any, ...]:
+        """What the threads make for one another, as `read_tokens` takes it."""
+        tokens, size = hidden.shape
         return (
             np.zeros(1, np.int64),
-            *(np.empty(size, np.float32) for size in self._outputs[:3]),
-            np.empty((threads, self._group * self.heads, self.width + 2), np.float32),
-            _rounded_row(self._inner),
+            hidden,
+            np.empty((tokens, size), np.float32),
+            _rounded_rows(tokens, size),
+            *(np.empty((tokens, outputs), np.float32) for outputs in self._outputs[:3]),
+            np.empty((threads, tokens, self._group * self.heads, self.width + 2), np.float32),
+            _rounded_rows(tokens, self._inner),
         )
 
 
@@ -140,15 +158,12 @@ def _scales_in_vector(matrix: Matrix) -> int:
     return 2 * BYTES // matrix.block
 
 
-def _rounded_row(width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _rounded_rows(count: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Room for what `round_row` makes."""
-    from mobile_videogpt.engines.loops.int4 import BYTES, LANES
-
-    vectors = width // (2 * BYTES)
     return (
-        np.empty(vectors * 2 * BYTES, np.int8),
-        np.empty(vectors * LANES, np.int32),
-        np.empty(vectors * LANES, np.float32),
+        np.empty((count, width), np.int8),
+        np.empty((count, width // 8), np.int32),
+        np.empty((count, width // 8), np.float32),
     )
 
 
@@ -183,7 +198,8 @@ def _multiplies() -> bool:
         bias=None,
         width=width,
     )
-    row, out = _rounded_row(width), np.empty(ROWS, np.float32)
-    round_row(np.ones(width, np.float32), row, 0, blocks)
-    multiply(np.array(_address(matrix)), row, out, 0, ROWS, (0,) * blocks)
+    rows, out = _rounded_rows(5, width), np.empty((5, ROWS), np.float32)
+    for row in range(5):
+        round_row(np.ones(width, np.float32), rows, row, 0, blocks)
+    multiply(np.array(_address(matrix)), rows, out, 0, ROWS, (0,) * blocks)
     return bool(np.allclose(out, 0.75 * width))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +19,6 @@ from mobile_videogpt.engines.onnx.sessions import frugal_run, open_session
 # Tokens read at once: enough for the matrices to be fast, few enough that what lies between two of
 # them stays in the cache, and that attention scores take little memory.
 CHUNK = 128
-# Up to so many tokens are read sooner one by one, by the compiled loops, than in one go.
-FEW = 3
 
 
 class LanguageSession:
@@ -39,17 +36,10 @@ class LanguageSession:
         prefill = folder / "prefill.onnx"
         self._prefill = open_session(prefill, threads) if prefill.is_file() else None
         forget_file("prefill.onnx")  # of its weights the session has packed copies
-        # The loops read one token after another: prompts need a graph of their own beside them.
+        # The loops read few tokens at a time: prompts need a graph of their own beside them.
         self._loops = open_loops(folder) if as_loops and self._prefill is not None else None
-        self._open_graph = partial(LanguageGraph, folder, threads)
-        any_reader = self._loops or self._graph
-        self._heads, self._width = any_reader.heads, any_reader.width
-        self._whole = [cache_names(kind, any_reader.layers) for kind in ("past", "present")]
-
-    @cached_property
-    def _graph(self) -> LanguageGraph:
-        """Opened when it is needed: its weights take as much memory as those of the loops."""
-        return self._open_graph()
+        self._reader = self._loops or LanguageGraph(folder, threads)
+        self._whole = [cache_names(kind, self._reader.layers) for kind in ("past", "present")]
 
     @property
     def has_prefill(self) -> bool:
@@ -58,7 +48,8 @@ class LanguageSession:
 
     def new_cache(self, tokens: int) -> KeyValueCache:
         """An empty cache with room for `tokens` and an ordinary question."""
-        return KeyValueCache(len(self._whole[0]), self._heads, self._width, tokens + SLACK)
+        heads, width = self._reader.heads, self._reader.width
+        return KeyValueCache(len(self._whole[0]), heads, width, tokens + SLACK)
 
     def embed(self, token_ids: Sequence[int]) -> np.ndarray:
         """The tokens' embeddings, (L, E) float32, from the table on disk."""
@@ -76,7 +67,7 @@ class LanguageSession:
         for start in range(0, len(embeds), CHUNK):
             part = slice(start, start + CHUNK)
             if self._prefill is None:
-                self._graph.read(cache, embeds[part], positions[part], wanted=1)
+                self._reader.read(cache, embeds[part], positions[part], wanted=1)
             else:
                 is_last = start + CHUNK >= len(embeds)
                 self._run_prefill(cache, embeds[part], positions[part], is_last)
@@ -99,8 +90,7 @@ class LanguageSession:
             self.fill(cache, embeds[:before], positions[:before])
             embeds, positions = embeds[before:], positions[before:]
         assert cache.length + len(embeds) <= cache.capacity, "the cache has no room for these"
-        reader = self._graph if self._loops is None or len(embeds) > FEW else self._loops
-        logits, states = reader.read(cache, embeds, positions, wanted)
+        logits, states = self._reader.read(cache, embeds, positions, wanted)
         if states is not None:
             sharpen(logits, states, self._table, certain)
         return logits
