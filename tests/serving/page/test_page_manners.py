@@ -40,6 +40,7 @@ def test_a_phone_needs_no_scrolling_sideways(open_page, shared_server, clip):
     assert widths(page)[0] <= 360
     asked(page, clip)
     assert widths(page)[0] <= 360
+    expect(page.locator(".answer-text")).to_be_in_viewport()
     page.get_by_role("tab", name="Live").click()
     assert widths(page)[0] <= 360
     page.get_by_role("button", name="Settings").click()

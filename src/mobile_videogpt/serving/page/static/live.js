@@ -53,14 +53,13 @@ export class Live {
     byId("window").replaceChildren();
     byId("window").style.setProperty("--frames", this.size);
     this.sampler = setInterval(() => this.#sample(), (1000 * this.span) / this.size);
-    this.asker = setInterval(() => this.#ask(), 1000 * this.every);
   }
 
   /** Let go of the camera; the answers stay. */
   stop() {
     clearInterval(this.sampler);
     clearInterval(this.asker);
-    clearTimeout(this.retry);
+    this.asker = this.asked = null;
     this.stopping?.abort();
     this.isAsking = false;
     closeCamera(this.stream);
@@ -89,7 +88,10 @@ export class Live {
     }
     if (this.frames.length < this.size)
       byId("window-facts").textContent = `${this.frames.length} of ${count(this.size, "frame")}`;
-    else if (!this.asked) this.#ask();
+    else if (!this.asker) {
+      this.asker = setInterval(() => this.#ask(), 1000 * this.every);
+      this.#ask();
+    }
   }
 
   async #ask() {

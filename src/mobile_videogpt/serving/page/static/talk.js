@@ -225,8 +225,8 @@ const aborted = (signal) =>
 /** Show the end of the conversation: in its own box, or on a phone in the page. */
 function scrollDown() {
   const log = byId("log");
-  if (log.scrollHeight > log.clientHeight) log.scrollTop = log.scrollHeight;
-  else log.lastElementChild?.scrollIntoView({ block: "nearest" });
+  log.scrollTop = log.scrollHeight;
+  log.lastElementChild?.scrollIntoView({ block: "nearest" });
 }
 
 /** As high as its text. */

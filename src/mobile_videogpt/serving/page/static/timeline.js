@@ -1,6 +1,6 @@
 // The sampled frames as a strip, their scores as a curve, the kept ones marked; a click seeks.
 
-import { draw, make } from "./dom.js";
+import { clock, draw, make } from "./dom.js";
 
 const HEIGHT = 64;
 const MARGIN = 9;
@@ -62,7 +62,7 @@ export class Timeline {
         onclick: () => this.#choose(number),
       },
       make("img", { src: frame.picture, alt: "", draggable: false }),
-      make("span", { class: "when", "aria-hidden": "true" }, frame.time.toFixed(1)),
+      make("span", { class: "when", "aria-hidden": "true" }, stamp(frame.time, this.frames)),
     );
   }
 
@@ -101,7 +101,7 @@ export class Timeline {
   #position(time, current) {
     const here = this.frames[current];
     const next = this.frames[current + 1];
-    if (time < here.time) return 0.5;
+    if (time < here.time) return current + 0.5;
     const span = next ? next.time - here.time : this.frames.length > 1 ? here.time - this.frames[current - 1].time : 1;
     const share = Math.min(next ? 1 : 0.5, (time - here.time) / (span || 1));
     return current + 0.5 + share;
@@ -150,6 +150,14 @@ function distinct(video) {
   const rest = frames.slice(last);
   frames[last].kept = rest.some((frame) => frame.kept);
   return frames.slice(0, last + 1);
+}
+
+/** A time as short as it may be and still differ from its neighbours'. */
+function stamp(time, frames) {
+  const span = frames[frames.length - 1].time - frames[0].time;
+  const step = span / Math.max(1, frames.length - 1);
+  if (time >= 100 || step >= 10) return clock(time);
+  return time.toFixed(step < 0.5 ? 2 : 1);
 }
 
 /** Scores as shares of the height. */
