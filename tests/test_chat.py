@@ -434,5 +434,5 @@ def test_the_miniature_says_once_what_it_is(caplog):
 def test_a_question_is_read_as_it_was_written(chat):
     """Benchmarks fix their prompts to the last line end."""
     question = "How many objects move?"
-    plain, ended = (chat._question_ids(text, ()) for text in (question, f"{question}\n"))
+    plain, ended = (chat._asking.question_ids(text, ()) for text in (question, f"{question}\n"))
     assert len(ended) > len(plain)

@@ -9,6 +9,7 @@ import sys
 import pytest
 from PIL import Image
 
+from mobile_videogpt.chat.asking import Asking
 from mobile_videogpt.cli import chat as chat_command
 from mobile_videogpt.engines.base import PARTS
 
@@ -160,7 +161,7 @@ def test_chat_on_a_terminal_prompts_on_stderr_and_leaves_on_ctrl_c(run, clip_fil
 
 
 def test_ctrl_c_stops_an_answer_and_keeps_the_conversation(run, chat, clip_file, monkeypatch):
-    model_decode = chat.__class__._decode
+    model_decode = Asking.decode
     calls = []
 
     def interrupting_decode(self, token_ids):
@@ -169,7 +170,7 @@ def test_ctrl_c_stops_an_answer_and_keeps_the_conversation(run, chat, clip_file,
             signal.raise_signal(signal.SIGINT)
         return model_decode(self, token_ids)
 
-    monkeypatch.setattr(chat.__class__, "_decode", interrupting_decode)
+    monkeypatch.setattr(Asking, "decode", interrupting_decode)
     monkeypatch.setattr(sys, "stdin", Terminal("Where?\nWhat?\n"))
     # A shell starts background jobs with SIGINT ignored, and Python then leaves it so.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

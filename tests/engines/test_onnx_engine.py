@@ -91,7 +91,7 @@ def test_answers_are_those_of_torch(chat, engine, videos):
 
 
 def test_scores_are_those_of_torch(chat, engine, videos):
-    options = [chat._encode(text) for text in ("left", "the red circle", "yes")]
+    options = [chat._asking.encode(text) for text in ("left", "the red circle", "yes")]
     token_ids = chat.processor.question_ids("Which way?")
     found = engine.score(prefix_of(chat, engine, videos[0]), token_ids, options)
     watch = chat.engine.stopwatch()

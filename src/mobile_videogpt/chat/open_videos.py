@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from mobile_videogpt.chat.encoded_video import EncodedVideo
+from mobile_videogpt.chat.read_ahead import read_ahead
 from mobile_videogpt.chat.stored_video import StoredVideos
 from mobile_videogpt.chat.video_part import VideoPart
 from mobile_videogpt.chat.vision import IdentifiedClip, Vision
@@ -67,6 +69,19 @@ class OpenVideos:
         with watch.measure("decode"):
             identified = self._identify(video, part)
         return self.encode(identified, watch)
+
+    def open_each(
+        self, videos: Iterable[Any], part: dict[str, Any], ahead: int
+    ) -> Iterator[tuple[Any, EncodedVideo | Exception]]:
+        """Every video with what `open` returns or raises; see `VideoChat.open_each`."""
+        for video, future in read_ahead(lambda v: self.read(v, part), videos, ahead):
+            watch = self._engine.stopwatch()
+            try:
+                identified, seconds = future.result()
+                watch.seconds["decode"] += seconds
+                yield video, self.encode(identified, watch)
+            except Exception as error:
+                yield video, error
 
     def read(self, video: Any, part: dict[str, Any]) -> tuple[IdentifiedClip, float]:
         """Decode a video and hash its frames: what needs no engine; and the seconds it took."""

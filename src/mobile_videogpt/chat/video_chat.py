@@ -6,20 +6,14 @@ depend on the question: `EncodedVideo` keeps it, the key-value cache of the pref
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from mobile_videogpt.chat.answers import (
-    Answer,
-    AnswerStream,
-    OptionScore,
-    OptionScores,
-    letter_options,
-)
+from mobile_videogpt.chat.answers import Answer, AnswerStream, OptionScores, letter_options
+from mobile_videogpt.chat.asking import Asking, History
 from mobile_videogpt.chat.conversation import Conversation
 from mobile_videogpt.chat.disk_cache import DEFAULT_CACHE_BYTES, DiskCache
 from mobile_videogpt.chat.encoded_video import EncodedVideo
@@ -33,7 +27,6 @@ from mobile_videogpt.chat.loading import (
 from mobile_videogpt.chat.onnx_exports import find_export, open_export
 from mobile_videogpt.chat.open_videos import OpenVideos
 from mobile_videogpt.chat.prompt_embeds import embed_prompt
-from mobile_videogpt.chat.read_ahead import read_ahead
 from mobile_videogpt.chat.stored_video import StoredVideos
 from mobile_videogpt.chat.vision import IdentifiedClip, Vision
 from mobile_videogpt.config import MobileVideoGPTConfig
@@ -48,8 +41,6 @@ if TYPE_CHECKING:
     from mobile_videogpt.engines.onnx_engine import OnnxEngine
     from mobile_videogpt.models.mobile_videogpt import MobileVideoGPTForConditionalGeneration
     from mobile_videogpt.processor import MobileVideoGPTProcessor
-
-History = Sequence[tuple[str, str]]
 
 
 class VideoChat:
@@ -157,8 +148,10 @@ class VideoChat:
         self.model: Any = model
         self.processor = processor
         self.config: MobileVideoGPTConfig = source.config
-        self._end_ids = end_token_ids(processor.tokenizer, source.generation_config)
-        self.engine: Engine = engine or TorchEngine(cast(Any, model), self._end_ids)
+        end_ids = end_token_ids(processor.tokenizer, source.generation_config)
+        self.engine: Engine = engine or TorchEngine(cast(Any, model), end_ids)
+        room = self.config.text_config.max_position_embeddings
+        self._asking = Asking(self.engine, processor, end_ids, room)
         vision = Vision(self.engine, processor, self.config, merge_tokens)
         stored = StoredVideos(cache, self.engine)
         self._videos = OpenVideos(vision, stored, processor, max_open_videos)
@@ -227,14 +220,7 @@ class VideoChat:
             its timings passed beside other work.
         """
         part: dict[str, Any] = {"start": start, "end": end, "fps": fps}
-        for video, future in read_ahead(lambda v: self._videos.read(v, part), videos, ahead):
-            watch = self.engine.stopwatch()
-            try:
-                identified, seconds = future.result()
-                watch.seconds["decode"] += seconds
-                yield video, self._videos.encode(identified, watch)
-            except Exception as error:
-                yield video, error
+        yield from self._videos.open_each(videos, part, ahead)
 
     def stream_window(
         self,
@@ -338,27 +324,11 @@ class VideoChat:
             ValueError: the question is empty, or an option is out of its range.
         """
         options = GenerationOptions(**generation)
-        question_ids = self._question_ids(question, history)
+        question_ids = self._asking.question_ids(question, history)
         watch = self.engine.stopwatch()
         encoded = self._videos.open(video, watch)
         prefix = self._videos.prefix(encoded, watch)
-        token_ids = self.engine.generate(prefix, question_ids, options, watch)
-
-        def build(ids: list[int], text: str) -> Answer:
-            timings = watch.report()
-            is_full = len(ids) >= options.max_new_tokens
-            # The first token comes out of the prefill; the end token is decoded, but not shown.
-            steps = len(ids) - 1 if is_full else len(ids)
-            seconds = timings["decode_tokens"]
-            tokens = {
-                "visual": encoded.num_visual_tokens,
-                "prompt": len(prefix.token_ids) + len(question_ids),
-                "generated": len(ids),
-                "per_second": round(steps / seconds, 2) if seconds else 0.0,
-            }
-            return Answer(text, timings, tokens, "length" if is_full else "stop")
-
-        return AnswerStream(token_ids, self._decode, build)
+        return self._asking.stream(prefix, question_ids, options, watch, encoded.num_visual_tokens)
 
     def score(
         self, video: Any, question: str, options: Sequence[str], *, history: History = ()
@@ -371,18 +341,10 @@ class VideoChat:
         options = list(options)
         if not options or not all(option.strip() for option in options):
             raise ValueError(f"options are {options!r}; give at least one, and none of them empty")
-        question_ids = self._question_ids(question, history)
+        question_ids = self._asking.question_ids(question, history)
         watch = self.engine.stopwatch()
-        encoded = self._videos.open(video, watch)
-        prefix = self._videos.prefix(encoded, watch)
-        answers = [[*self._encode(option), self._end_ids[0]] for option in options]
-        with watch.measure("prefill"):
-            logs = self.engine.score(prefix, question_ids, answers)
-        scores = [
-            OptionScore(option, math.fsum(row), math.fsum(row) / len(row), len(row))
-            for option, row in zip(options, logs, strict=True)
-        ]
-        return OptionScores(scores, watch.report())
+        prefix = self._videos.prefix(self._videos.open(video, watch), watch)
+        return self._asking.score(prefix, question_ids, options, watch)
 
     def choose(
         self, video: Any, question: str, options: Sequence[str], *, history: History = ()
@@ -414,16 +376,9 @@ class VideoChat:
         """
         if self.model is None:
             raise ValueError("the onnx engine does not hand out embeddings; use engine='torch'")
-        question_ids = self._question_ids(question, history)
+        question_ids = self._asking.question_ids(question, history)
         encoded = self._videos.open(video, self.engine.stopwatch())
-        if encoded.places is not None:
-            raise ValueError(
-                "merged tokens keep their positions, which embeddings alone do not carry; "
-                "use a chat without merge_tokens"
-            )
-        prefix = self.processor.prefix_ids(num_visual_tokens=encoded.num_visual_tokens)
-        embeds = embed_prompt(self.model, [*prefix, *question_ids], encoded.visual_embeds)
-        return embeds, len(prefix)
+        return embed_prompt(self.model, self.processor, encoded, question_ids)
 
     @property
     def max_open_videos(self) -> int:
@@ -442,27 +397,8 @@ class VideoChat:
     @property
     def end_token_ids(self) -> tuple[int, ...]:
         """The ids that end an answer; the first is the one that ends a turn of the dialogue."""
-        return tuple(self._end_ids)
+        return self._asking.end_ids
 
     def conversation(self, video: Any) -> Conversation:
         """A dialogue about one video that remembers what was said."""
         return Conversation(self, self.open(video))
-
-    def _question_ids(self, question: str, history: History) -> list[int]:
-        if not question.strip():
-            raise ValueError('the question is empty; ask something, e.g. "What happens?"')
-        token_ids = self.processor.question_ids(question, history=history)
-        prompt = len(self.processor.prefix_ids()) + len(token_ids)
-        room = self.config.text_config.max_position_embeddings
-        if prompt >= room:
-            raise ValueError(
-                f"question and history make a prompt of {prompt} tokens, but the model's context "
-                f"is {room}; ask something shorter or forget earlier turns"
-            )
-        return token_ids
-
-    def _encode(self, text: str) -> list[int]:
-        return self.processor.tokenizer(text, add_special_tokens=False)["input_ids"]
-
-    def _decode(self, token_ids: list[int]) -> str:
-        return self.processor.tokenizer.decode(token_ids, skip_special_tokens=True)
