@@ -33,9 +33,10 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "serve",
         parents=parents,
-        help="serve the model with an OpenAI-compatible API",
-        description="Serve the model: POST /v1/chat/completions, /v1/files, GET /v1/models, "
-        "/healthz, /metrics, /docs. Runs until it is interrupted, then finishes what it has begun.",
+        help="serve the model with an OpenAI-compatible API and a page",
+        description="Serve the model: a page at /, POST /v1/chat/completions, /v1/files, "
+        "GET /v1/models, /healthz, /metrics, /docs. Runs until it is interrupted, then finishes "
+        "what it has begun.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -173,7 +174,7 @@ def run(args: argparse.Namespace) -> int:
     require_packages()
     name = args.served_name or args.model
     chat = load_chat(args)
-    serve(chat, settings, name, lambda url: say(f"{name} is served at {url}/v1 (docs: {url}/docs)"))
+    serve(chat, settings, name, lambda url: say(f"{name} is served at {url}/v1 (page: {url})"))
     return 0
 
 
