@@ -25,6 +25,7 @@ MADE_OF_EXTRA = {
     "src/mobile_videogpt/serving/page/": "serve",
     "src/mobile_videogpt/models/scan_loops.py": "fast",
     "src/mobile_videogpt/engines/mamba_loops.py": "fast",
+    "src/mobile_videogpt/engines/loops/": "fast",
 }
 
 
@@ -102,7 +103,7 @@ def test_every_module_imports():
 
 def test_every_direct_dependency_is_pinned_once():
     wanted = {distribution(r) for r in project()["dependencies"]}
-    for extra in ("train", "eval", "ray", "export", "onnx", "fast", "serve", "dev"):
+    for extra in ("train", "eval", "ray", "export", "onnx", "fast", "serve", "docs", "dev"):
         wanted |= {distribution(r) for r in project()["optional-dependencies"][extra]}
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     wanted |= {distribution(r) for r in groups["dependency-groups"]["release"]}

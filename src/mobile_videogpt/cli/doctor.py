@@ -42,6 +42,7 @@ EXTRAS = {
         *("fastapi", "starlette", "pydantic", "uvicorn"),
         *("python-multipart", "prometheus-client", "llguidance"),
     ),
+    "docs": ("mkdocs-material", "mkdocstrings"),
 }
 
 
