@@ -30,14 +30,6 @@ pytestmark = pytest.mark.skipif(
 OLDER = "+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+sse4.2"
 
 
-@pytest.fixture(params=[1, 2, 3])
-def threads(request):
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
-
-
 def unpacked(packed, scales, block):
     """(outputs, inputs) float64 of what `to_int4` made."""
     values = np.stack([packed & 15, packed >> 4], axis=-1).reshape(len(packed), -1)

@@ -16,14 +16,6 @@ from mobile_videogpt.models.videomamba import VideoMambaModel
 SMALL = {"image_size": 32, "patch_size": 8, "num_hidden_layers": 3, "num_frames": 4}
 
 
-@pytest.fixture(params=[1, 2, 3])
-def threads(request):
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(autouse=True)
 def few_rows_at_once(monkeypatch):
     """So that a small clip has several parts, the last of them shorter."""
