@@ -26,6 +26,7 @@ LANGUAGES = {
 }
 NOT_SEARCHED = "---\nsearch:\n  exclude: true\n---\n\n"
 _FENCE = re.compile(r"^(`{3,})[^\n]*\n.*?^\1$|`[^`\n]+`", flags=re.DOTALL | re.MULTILINE)
+_PICTURE = re.compile(r'(?<=<img src=")[^":]+(?=")')
 _LINK = re.compile(r"(?<=\]\()([^)\s#]+)(#[^)\s]*)?(?=\))")
 
 # Path of a page below the site's sources -> the file that it shows.
@@ -65,7 +66,15 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
             target = path.relative_to(DOCS).as_posix()
         return posixpath.relpath(target, posixpath.dirname(uri) or ".")
 
-    return with_links(markdown, place, on_site)
+    markdown = with_links(markdown, place, on_site)
+    if not place.is_relative_to(DOCS):
+        return markdown
+    # MkDocs leaves HTML alone, whose addresses are seen from the page's own: docs/page.md is page/.
+    there = posixpath.dirname(uri)
+    return _PICTURE.sub(
+        lambda match: posixpath.relpath(posixpath.join(there, match.group()), page.url or "."),
+        markdown,
+    )
 
 
 def source_uri(path: Path) -> str:
