@@ -46,7 +46,12 @@ def together(batch, prompts, options, stagger=0):
 
 
 def make_batch(kind, chat):
-    return SideBySide(chat.engine, 8) if kind == "side by side" else TakingTurns(chat.engine)
+    engine = chat.engine
+    return new_batch(engine, 8) if kind == "side by side" else TakingTurns(engine)
+
+
+def test_the_torch_engine_decodes_side_by_side(lively_chat):
+    assert isinstance(make_batch("side by side", lively_chat), SideBySide)
 
 
 @pytest.mark.parametrize("kind", ["side by side", "taking turns"])
@@ -87,7 +92,7 @@ def test_answers_that_are_given_up_leave_the_others_alone(kind, lively_chat, pro
 
 
 def test_a_cache_that_must_grow_keeps_what_it_holds(lively_chat, prompts, monkeypatch):
-    monkeypatch.setattr("mobile_videogpt.engines.batching.SPARE_TOKENS", 8)
+    monkeypatch.setattr("mobile_videogpt.engines.torch_readings.SPARE_TOKENS", 8)
     options = [GenerationOptions(max_new_tokens=40)] * 3
     expected = [alone(lively_chat, *pair) for pair in zip(prompts[:3], options, strict=True)]
     batch = make_batch("side by side", lively_chat)

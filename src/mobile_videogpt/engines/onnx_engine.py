@@ -210,7 +210,7 @@ class OnnxEngine:
         choose = TokenChooser(options, self.generation_config, self.device)
         with prefix.state.continued(len(token_ids) + options.max_new_tokens) as cache:
             yield from generate_ids(
-                lambda ids: choose(self._step(ids, cache, prefix.gap)),
+                lambda ids: choose(self.read_question(ids, cache, prefix.gap)),
                 token_ids,
                 options.max_new_tokens,
                 self.end_token_ids,
@@ -248,7 +248,28 @@ class OnnxEngine:
         logs = torch.from_numpy(logits).log_softmax(-1)
         return logs.gather(1, torch.tensor(targets)[:, None])[:, 0].tolist()
 
-    def _step(self, token_ids: Sequence[int], cache: KeyValueCache, gap: int) -> torch.Tensor:
+    @property
+    def reads_together(self) -> bool:
+        """Whether tokens of several answers take one reading of the weights; see `read_each`."""
+        return self._language.reads_together
+
+    def read_each(
+        self, token_ids: Sequence[int], ends: Sequence[tuple[KeyValueCache, int]]
+    ) -> torch.Tensor:
+        """Read one token into each of several caches; logits of what follows each, (answers, V).
+
+        Args:
+            token_ids: one for each cache.
+            ends: the caches, and the gap of the prefix that each began with.
+        """
+        caches = [cache for cache, _ in ends]
+        positions = np.array([cache.length + gap for cache, gap in ends])
+        logits = self._language.logits_of_each(caches, self._language.embed(token_ids), positions)
+        return torch.from_numpy(logits)
+
+    def read_question(
+        self, token_ids: Sequence[int], cache: KeyValueCache, gap: int
+    ) -> torch.Tensor:
         """Read `token_ids` after what `cache` holds, extend it; logits of what follows, (1, V)."""
         if self.pause is not None and len(token_ids) > TOKENS_AT_ONCE:
             self._fill(cache, *self._inputs(token_ids[:-1], cache, gap))

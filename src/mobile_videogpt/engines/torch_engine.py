@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Generator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers.cache_utils import Cache
@@ -68,6 +68,11 @@ class TorchEngine:
     def device(self) -> torch.device:
         """Where the model is."""
         return self.model.device
+
+    @property
+    def generation_config(self) -> Any:
+        """The checkpoint's own defaults."""
+        return self.model.generation_config
 
     @cached_property
     def fingerprint(self) -> str:
@@ -209,7 +214,7 @@ class TorchEngine:
 
         Only the model's own time is measured, not what the consumer does between two tokens.
         """
-        choose = TokenChooser(options, self.model.generation_config, self.device)
+        choose = TokenChooser(options, self.generation_config, self.device)
         with watch.measure("prefill"):
             cache = fork_cache(prefix.state, len(token_ids) + options.max_new_tokens)
         yield from generate_ids(

@@ -95,6 +95,21 @@ class LanguageSession:
             sharpen(logits, states, self._table, certain)
         return logits
 
+    @property
+    def reads_together(self) -> bool:
+        """Whether `logits_of_each` is possible."""
+        return self._loops is not None
+
+    def logits_of_each(
+        self, caches: Sequence[KeyValueCache], embeds: np.ndarray, positions: np.ndarray
+    ) -> np.ndarray:
+        """Read one token into each cache; (caches, V) logits of what follows each of them."""
+        assert self._loops is not None
+        logits, states = self._loops.read_each(caches, embeds, positions)
+        if states is not None:
+            sharpen(logits, states, self._table)
+        return logits
+
     def _run_prefill(
         self, cache: KeyValueCache, embeds: np.ndarray, positions: np.ndarray, is_last: bool
     ) -> None:
