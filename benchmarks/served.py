@@ -62,6 +62,11 @@ class Served:
         """Whether the process runs."""
         return self._process.poll() is None
 
+    @property
+    def process_id(self) -> int:
+        """Of the server's own process."""
+        return self._process.pid
+
     def usage(self) -> dict[str, float]:
         """Memory in MB, open files and threads of the server's own process (Linux)."""
         folder = Path(f"/proc/{self._process.pid}")
