@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -44,6 +45,19 @@ class SourceKind(Enum):
 
 
 @dataclass(frozen=True)
+class OpenSource:
+    """A source that is being read."""
+
+    container: InputContainer
+    stream: Any
+    """Its video."""
+    has_end: bool
+    """Whether it is finished: what has been read once is over."""
+    file: GrowingFile | None
+    """What a growing file is read through."""
+
+
+@dataclass(frozen=True)
 class LiveSource:
     """A source that can be opened again and again; made by `find_source`."""
 
@@ -57,31 +71,35 @@ class LiveSource:
     options: tuple[tuple[str, str], ...] = ()
     """Of FFmpeg."""
 
-    def open(self, is_stopped: Callable[[], bool] = lambda: False) -> InputContainer:
-        """Open it.
+    @contextmanager
+    def opened(self, is_stopped: Callable[[], bool] = lambda: False) -> Iterator[OpenSource]:
+        """Open it for as long as the block lasts.
 
         Args:
             is_stopped: asked while a growing file gives nothing: True ends the waiting.
 
         Raises:
-            VideoError: it cannot be opened now.
+            VideoError: it cannot be opened now, or there is no video in it.
         """
-        growing = self.kind is SourceKind.GROWING
-        target: Any = GrowingFile(Path(self.address), is_stopped) if growing else self.address
-        try:
-            return av.open(
-                target,
-                format=self.format,
-                container_options=dict(self.options),
-                metadata_errors="replace",
-                timeout=(OPEN_TIMEOUT_S, READ_TIMEOUT_S),
-            )
-        except (av.FFmpegError, OSError, ValueError) as error:
-            if growing:
-                target.close()
-            raise VideoError(
-                f"{self.name} cannot be opened ({reason_of(error)}): {self._advice()}."
-            ) from error
+        with ExitStack() as held:
+            file = None
+            try:
+                if self.kind is SourceKind.GROWING:
+                    file = held.enter_context(closing(GrowingFile(Path(self.address), is_stopped)))
+                container = held.enter_context(
+                    av.open(
+                        file or self.address,
+                        format=self.format,
+                        container_options=dict(self.options),
+                        metadata_errors="replace",
+                        timeout=(OPEN_TIMEOUT_S, READ_TIMEOUT_S),
+                    )
+                )
+            except (av.FFmpegError, OSError, ValueError) as error:
+                raise VideoError(
+                    f"{self.name} cannot be opened ({reason_of(error)}): {self._advice()}."
+                ) from error
+            yield OpenSource(container, self._stream(container), self._has_end(container), file)
 
     def _advice(self) -> str:
         return {
@@ -98,18 +116,13 @@ class LiveSource:
         is_http = self.address.lower().startswith(("http:", "https:"))
         return self.kind is SourceKind.GROWING or is_http
 
-    def has_end(self, container: InputContainer) -> bool:
+    def _has_end(self, container: InputContainer) -> bool:
         """Whether what was opened is finished: a file, here or on a web server."""
         if self.kind is SourceKind.STREAM:
             return self.comes_in_pieces and bool(container.duration) and container.size > 0
         return self.kind is not SourceKind.CAMERA
 
-    def video_stream(self, container: InputContainer) -> Any:
-        """The stream of an opened container that is watched.
-
-        Raises:
-            VideoError: there is none.
-        """
+    def _stream(self, container: InputContainer) -> Any:
         stream = pick_video_stream(container, self.name)
         # Threads that decode several frames at once would hold back as many frames, and the cores
         # are the model's.
@@ -144,7 +157,7 @@ def find_source(text: str, *, is_growing: bool = False) -> LiveSource:
     if path.is_dir():
         raise VideoError(f"{text} is a folder: give camera, a file, or an address.")
     if is_growing:
-        return LiveSource(SourceKind.GROWING, path.name, str(path))
+        return LiveSource(SourceKind.GROWING, path.name, str(path), options=(_LOOK_FIRST,))
     return LiveSource(SourceKind.RECORDING, path.name, f"file:{path}")
 
 

@@ -29,6 +29,7 @@ class GrowingFile:
         self._file = path.open("rb")
         self._is_stopped = is_stopped
         self._idle_s = idle_s
+        self._is_over = False
         self.name = path.name
         self.size_at_first = path.stat().st_size
         """Bytes that were there when it was opened."""
@@ -36,16 +37,11 @@ class GrowingFile:
     def read(self, size: int = -1) -> bytes:
         """Up to `size` bytes, once there is one; none at the end."""
         waiting_since = time.monotonic()
-        while not (data := self._file.read(size)):
-            if self._is_stopped() or time.monotonic() - waiting_since > self._idle_s:
-                return b""
+        while not (data := self._file.read(size)) and not self._is_over:
             time.sleep(_LOOK_AGAIN_S)
+            is_idle = time.monotonic() - waiting_since > self._idle_s
+            self._is_over = is_idle or self._is_stopped()
         return data
-
-    @property
-    def is_past_the_start(self) -> bool:
-        """Whether all is read that was there when the file was opened."""
-        return self._file.tell() >= self.size_at_first
 
     def close(self) -> None:
         """Let go of the file."""

@@ -21,9 +21,10 @@ import numpy as np
 from mobile_videogpt.video.container import reason_of
 from mobile_videogpt.video.errors import VideoError
 from mobile_videogpt.video.frame_index import READ_ERRORS
-from mobile_videogpt.video.live.address import LiveSource, SourceKind
+from mobile_videogpt.video.live.address import LiveSource, OpenSource, SourceKind
 from mobile_videogpt.video.live.clock import Clock, PieceClock, RecordingClock, StreamClock
 from mobile_videogpt.video.live.effort import DecodingEffort
+from mobile_videogpt.video.live.growing_file import GrowingFile
 from mobile_videogpt.video.live.patience import Patience
 from mobile_videogpt.video.rgb import rgb_from_frame
 
@@ -164,13 +165,9 @@ class LiveReader:
         """Open the source and read it to its end; why it ended."""
         taken = self._taken
         try:
-            with self.source.open(self._stop.is_set) as container:
-                try:
-                    self._has_end = self.source.has_end(container)
-                    self._read(container)
-                finally:
-                    if self.source.kind is SourceKind.GROWING:
-                        container.file.close()
+            with self.source.opened(self._stop.is_set) as opened:
+                self._has_end = opened.has_end
+                self._read(opened)
         except VideoError as error:
             if not (self._taken or self._is_awaited):
                 raise
@@ -194,17 +191,17 @@ class LiveReader:
         self._notify(Notice("lost", now, reason, round(wait_s, 3)))
         self._stop.wait(wait_s)
 
-    def _read(self, container: Any) -> None:
-        stream = self.source.video_stream(container)
-        clock = self._clock(container, stream)
+    def _read(self, opened: OpenSource) -> None:
+        stream = opened.stream
+        clock = self._clock(stream)
         time_base = float(stream.time_base or 0)
 
         def seconds(stamp: int | None) -> float | None:
             return None if stamp is None else stamp * time_base
 
-        with closing(_timed(container.demux(stream))) as packets:
-            if self.source.kind is SourceKind.GROWING:
-                self._skip_to_the_end(packets, container.file, stream, clock, seconds)
+        with closing(_timed(opened.container.demux(stream))) as packets:
+            if opened.file is not None:
+                self._skip_to_the_end(packets, opened.file, stream, clock, seconds)
             for packet, waited in packets:
                 if self._stop.is_set():
                     return
@@ -254,7 +251,7 @@ class LiveReader:
             self.notices.append(notice)
             self._news.notify_all()
 
-    def _clock(self, container: Any, stream: Any) -> Clock:
+    def _clock(self, stream: Any) -> Clock:
         if self.source.kind is SourceKind.GROWING:
             return PieceClock()
         if self._has_end:
@@ -264,7 +261,7 @@ class LiveReader:
     def _skip_to_the_end(
         self,
         packets: Iterator[tuple[Any, float]],
-        file: Any,
+        file: GrowingFile,
         stream: Any,
         clock: Clock,
         seconds: Callable[[int | None], float | None],
@@ -275,7 +272,7 @@ class LiveReader:
             if packet.is_keyframe:
                 history.clear()
             history.append(packet)
-            if file.is_past_the_start:
+            if (packet.pos or 0) + packet.size > file.size_at_first:
                 break
         if history:
             clock.place(seconds(history[-1].dts), self.now, 0.0)
