@@ -9,12 +9,11 @@ film as its camera. FOLDER is docs/images if none is given.
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-import av
+from chromium import find_chromium, launch_options, write_camera_film
 from playwright.sync_api import Browser, Page, sync_playwright
 from served import Served
 
@@ -23,11 +22,6 @@ from mobile_videogpt.synthetic import make_clip
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 DESKTOP = {"width": 1360, "height": 860}
 PHONE = {"width": 390, "height": 844}
-SWITCHES = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
-]
 QUESTIONS = ("How many objects are moving?", "What change happens to the blue square?")
 CAMERA_CLIP = 4  # of the split that no training sees
 
@@ -35,32 +29,19 @@ CAMERA_CLIP = 4  # of the split that no training sees
 def main() -> int:
     """Take all pictures."""
     out = Path(sys.argv[1]) if len(sys.argv) > 1 else IMAGES
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
+    if find_chromium() is None:
         print("Chromium is not installed: apt-get install chromium", file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory() as folder, Served() as server, sync_playwright() as tool:
-        film = write_camera_film(Path(folder) / "camera.mjpeg")
-        switches = [*SWITCHES, f"--use-file-for-fake-video-capture={film}"]
-        browser = tool.chromium.launch(executable_path=chromium, args=switches)
+        clip = make_clip(CAMERA_CLIP, "test")
+        film = write_camera_film(clip, Path(folder) / "camera.mjpeg", side=480)
+        browser = tool.chromium.launch(**launch_options(film))
         take_start(browser, server.url, out / "page-start.png")
         take_desktop(browser, server.url, out)
         take_phone(browser, server.url, out / "page-phone.png")
         take_live(browser, server.url, out / "page-live.png")
         browser.close()
     return 0
-
-
-def write_camera_film(path: Path) -> Path:
-    """A clip as Chromium's fake camera reads it: 30 pictures a second, in a row."""
-    with av.open(str(path), "w", format="mjpeg") as container:
-        stream = container.add_stream("mjpeg", rate=30)
-        stream.width, stream.height, stream.pix_fmt = 480, 480, "yuvj420p"
-        for frame in make_clip(CAMERA_CLIP, "test").frames(32, 480):
-            for _ in range(4):
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
-    return path
 
 
 def take_start(browser: Browser, url: str, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,6 +47,21 @@ def running(chat: VideoChat, **settings: Any) -> Iterator[RunningServer]:
         server.should_exit = True
         thread.join(30)
         assert not thread.is_alive(), "the server does not stop"
+
+
+@contextmanager
+def slowly(chat: VideoChat, pause_s: float = 0.02, **settings: Any) -> Iterator[RunningServer]:
+    """A server whose model rests before every step."""
+    with running(twin(chat), **settings) as server:
+        batch = server.service.scheduler._answers.batch
+        step = batch.step
+
+        def slow_step() -> Any:
+            time.sleep(pause_s)
+            return step()
+
+        batch.step = slow_step
+        yield server
 
 
 def twin(chat: VideoChat) -> VideoChat:

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
-from running_server import NAME, ask_about, running, twin
+from running_server import NAME, ask_about, running, slowly, twin
 
 QUESTION = "What happens?"
 ROOT = Path(__file__).parents[2]
@@ -25,15 +25,7 @@ ROOT = Path(__file__).parents[2]
 def slow_server(lively_chat, request):
     """Answers of as many tokens as are asked for, one every 20 ms."""
     options = getattr(request, "param", {})
-    with running(twin(lively_chat), **options) as server:
-        batch = server.service.scheduler._answers.batch
-        step = batch.step
-
-        def slow_step():
-            time.sleep(0.02)
-            return step()
-
-        batch.step = slow_step
+    with slowly(lively_chat, **options) as server:
         yield server
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import time
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,52 +12,33 @@ import pytest
 
 pytest.importorskip("playwright")
 
-from playwright.sync_api import Browser, Page, sync_playwright
-from running_server import RunningServer, running, twin
+sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
+
+from chromium import find_chromium, launch_options, write_camera_film
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from running_server import RunningServer, slowly
 
 from mobile_videogpt.chat import VideoChat
 from mobile_videogpt.synthetic import make_clip
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-# Nothing of the browser's own reaches for the network, or needs a sandbox or a screen.
-SWITCHES = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-fake-ui-for-media-stream",
-    "--use-fake-device-for-media-stream",
-]
 # Generous: the machine may be busy with other tests.
 PATIENCE_MS = 30_000
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")
 def camera_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the fake camera sees, again and again: a MovingShapes clip."""
-    import av
-
     path = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
-    with av.open(str(path), "w", format="mjpeg") as container:
-        stream = container.add_stream("mjpeg", rate=30)
-        stream.width, stream.height, stream.pix_fmt = 320, 320, "yuvj420p"
-        for frame in make_clip(3).frames(32, 320):
-            for _ in range(4):  # Chromium plays 30 a second, a clip has 8
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
-    return path
+    return write_camera_film(make_clip(3), path)
 
 
 @pytest.fixture(scope="session")
 def browser(camera_film: Path) -> Iterator[Browser]:
-    if CHROMIUM is None:
+    if find_chromium() is None:
         pytest.skip("Chromium is not installed")
-    switches = [*SWITCHES, f"--use-file-for-fake-video-capture={camera_film}"]
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=switches)
+        started = playwright.chromium.launch(**launch_options(camera_film))
         yield started
         started.close()
 
@@ -100,23 +79,17 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
     assert asked <= own
 
 
-@contextmanager
-def slowly(chat: VideoChat, pause_s: float = 0.03, **settings: Any) -> Iterator[RunningServer]:
-    """A server whose model takes its time for every token."""
-    with running(twin(chat), **settings) as server:
-        batch = server.service.scheduler._answers.batch
-        step = batch.step
-
-        def slow_step() -> Any:
-            time.sleep(pause_s)
-            return step()
-
-        batch.step = slow_step
-        yield server
-
-
 @pytest.fixture(scope="session")
 def lively_server(lively_chat: VideoChat) -> Iterator[RunningServer]:
     """Answers as long as they may be, slowly."""
     with slowly(lively_chat) as server:
+        server.chat.engine.end_token_ids = frozenset()  # type: ignore[attr-defined]
         yield server
+
+
+@pytest.fixture
+def clip(tmp_path: Path, clip_bytes: Callable[[int], bytes]) -> Path:
+    """A video that a user has."""
+    path = tmp_path / "my clip.mp4"
+    path.write_bytes(clip_bytes(3))
+    return path

@@ -3,19 +3,10 @@
 import json
 import re
 
-import pytest
 from playwright.sync_api import Page, expect
 from running_server import RunningServer
 
-expect.set_options(timeout=30_000)
 QUESTIONS = ["What happens?", "How many objects are moving?"]
-
-
-@pytest.fixture
-def clip(tmp_path, clip_bytes):
-    path = tmp_path / "my clip.mp4"
-    path.write_bytes(clip_bytes(3))
-    return path
 
 
 def show(page: Page, path) -> None:

@@ -4,15 +4,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from running_server import running, twin
 
-expect.set_options(timeout=30_000)
 PHONE = {"viewport": {"width": 360, "height": 780}, "has_touch": True, "is_mobile": True}
-
-
-@pytest.fixture
-def clip(tmp_path, clip_bytes):
-    path = tmp_path / "clip.mp4"
-    path.write_bytes(clip_bytes(3))
-    return path
 
 
 def asked(page: Page, clip) -> Page:

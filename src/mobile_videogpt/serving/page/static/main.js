@@ -35,7 +35,8 @@ function open(blob, name, example = null) {
   const video = new Video(blob, name);
   const looked = stage.open(video, example?.truth);
   talk.begin(video, example?.questions);
-  byId("question").focus({ preventScroll: true });
+  // Not on a phone, where the keyboard would cover the video.
+  if (matchMedia("(pointer: fine)").matches) byId("question").focus({ preventScroll: true });
   looked.catch((error) => refuse(video, error));
 }
 

@@ -37,7 +37,8 @@ export class Stage {
     byId("unplayable").hidden = byId("still").hidden = true;
     this.player.hidden = false;
     this.player.src = URL.createObjectURL(video.blob);
-    this.player.play().catch(() => {}); // a browser may want a click first
+    const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    if (!isStill) this.player.play().catch(() => {}); // a browser may want a click first
     byId("truth").hidden = !truth;
     byId("truth").open = false;
     byId("truth").querySelector("p").textContent = truth ?? "";
