@@ -45,27 +45,7 @@ def measure_step(preset: str, run: PlannedRun, has_profile: bool = True) -> dict
     if run.has_lora:
         import peft  # noqa: F401  (what importing takes is not the step's)
     before = _process_bytes()
-    model = prepare_model(config, run).to(device)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=True)
-    batch = make_batch(config, run)
-    inputs = {name: x.to(device) for name, x in batch.items() if isinstance(x, Tensor)}
-    batch |= inputs
-    base = sum(x.nbytes for x in [*model.parameters(), *model.buffers(), *inputs.values()])
-
-    def step() -> float:
-        with torch.autocast(device.type, torch.bfloat16, enabled=run.dtype == "bfloat16"):
-            loss = compute_loss(model, batch, run.has_all_logits)
-        loss.backward()
-        optimizer.step()
-        return float(loss.detach())
-
-    # Gradients are there when a step begins, as after the first of several accumulated batches.
-    for parameter in trained:
-        parameter.grad = torch.zeros_like(parameter)
-    optimizer.step()  # with zero gradients it only makes its state
-    states = [x for p in trained for x in optimizer.state[p].values() if torch.is_tensor(x)]
-    base += sum(p.nbytes for p in trained) + sum(x.nbytes for x in states)
+    step = _ReadyStep(config, run, device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     start = time.perf_counter()
@@ -76,14 +56,14 @@ def measure_step(preset: str, run: PlannedRun, has_profile: bool = True) -> dict
     else:
         measured = {"process": _process_bytes() - before}
     if device.type == "cpu" and has_profile:
-        measured["allocator"] = base + _profiled_peak(step)
+        measured["allocator"] = step.resident_bytes + _profiled_peak(step)
     estimate = estimate_memory(config, run, count_parameters(config))
     return {
         "preset": preset,
         "run": asdict(run),
         "device": device.type,
         "sequence_length": sequence_length(config, run),
-        "trained_parameters": sum(p.numel() for p in trained),
+        "trained_parameters": sum(p.numel() for p in step.trained),
         "loss": loss,
         "seconds_per_step": round(seconds, 3),
         "estimated_bytes": estimate.peak,
@@ -93,6 +73,41 @@ def measure_step(preset: str, run: PlannedRun, has_profile: bool = True) -> dict
             name: round(estimate.peak / value, 3) for name, value in measured.items() if value
         },
     }
+
+
+class _ReadyStep:
+    """A training step that only has to be run.
+
+    Gradients are there when it begins, as after the first of several accumulated batches, and so
+    are the optimizer's states.
+    """
+
+    def __init__(self, config: MobileVideoGPTConfig, run: PlannedRun, device: torch.device) -> None:
+        self.run, self.device = run, device
+        self.model = model = prepare_model(config, run).to(device)
+        self.trained = trained = [p for p in model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=True)
+        self.batch = make_batch(config, run)
+        inputs = {name: x.to(device) for name, x in self.batch.items() if isinstance(x, Tensor)}
+        self.batch |= inputs
+        for parameter in trained:
+            parameter.grad = torch.zeros_like(parameter)
+        self.optimizer.step()  # with zero gradients it only makes its state
+        states = [
+            x for p in trained for x in self.optimizer.state[p].values() if torch.is_tensor(x)
+        ]
+        held = [*model.parameters(), *model.buffers(), *inputs.values(), *trained, *states]
+        self.resident_bytes = sum(x.nbytes for x in held)
+        """What is there before the step: weights, inputs, gradients, states."""
+
+    def __call__(self) -> float:
+        """Run it; the loss."""
+        is_half = self.run.dtype == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=is_half):
+            loss = compute_loss(self.model, self.batch, self.run.has_all_logits)
+        loss.backward()
+        self.optimizer.step()
+        return float(loss.detach())
 
 
 def prepare_model(config: MobileVideoGPTConfig, run: PlannedRun) -> nn.Module:
