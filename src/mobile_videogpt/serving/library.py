@@ -40,6 +40,7 @@ class VideoLibrary:
         self._prepare = prepare
         self._capacity = capacity
         self._kept: OrderedDict[str, asyncio.Future[HeldVideo]] = OrderedDict()
+        self._pictures: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -61,6 +62,8 @@ class VideoLibrary:
             self.misses += 1
             future = asyncio.ensure_future(self._decode(media))
             self._kept[media.key] = future
+            if media.kind == "pictures":
+                self._pictures.add(media.key)
             future.add_done_callback(lambda done: self._settle(media.key, done))
         # Shielded: one client that goes away must not end what another waits for.
         return await asyncio.shield(future)
@@ -84,11 +87,19 @@ class VideoLibrary:
         failed = done.cancelled() or done.exception() is not None
         if failed and self._kept.get(key) is done:
             del self._kept[key]
-        for old in list(self._kept):
-            if len(self._kept) <= self._capacity:
-                return
-            if self._kept[old].done():
-                del self._kept[old]
+        while len(self._kept) > self._capacity and (old := self._least_wanted()) is not None:
+            del self._kept[old]
+        self._pictures &= self._kept.keys()
+
+    def _least_wanted(self) -> str | None:
+        """What makes room: of videos made of pictures no more than half of the room is kept.
+
+        Windows of a camera come every second and are asked about once; files are asked about again.
+        """
+        done = [key for key, future in self._kept.items() if future.done()]
+        pictures = [key for key in done if key in self._pictures]
+        crowd = pictures if len(pictures) > self._capacity // 2 else done
+        return crowd[0] if crowd else None
 
 
 def _thumbnail(frame: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ import json
 import re
 
 from playwright.sync_api import Page, expect
-from running_server import RunningServer
+from running_server import RunningServer, running, twin
 
 QUESTIONS = ["What happens?", "How many objects are moving?"]
 
@@ -191,3 +191,61 @@ def test_a_film_from_the_camera_is_asked_about(open_page, shared_server):
     expect(page.locator(".frame.kept").first).to_be_visible()
     expect(page.locator(".video-name")).to_contain_text("Recording")
     assert ask(page, QUESTIONS[0])
+
+
+def test_a_video_is_dropped_on_the_page(open_page, shared_server):
+    page = open_page(shared_server)
+    expect(page.locator(".example").first).to_be_visible()
+    page.evaluate(
+        """async () => {
+          const response = await fetch("/page/examples/a-turn.mp4");
+          const dataTransfer = new DataTransfer();
+          dataTransfer.items.add(new File([await response.blob()], "dropped.mp4"));
+          for (const name of ["dragenter", "dragover"])
+            document.body.dispatchEvent(new DragEvent(name, { dataTransfer, bubbles: true }));
+          window.wasHinted = !document.getElementById("drop-hint").hidden;
+          document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true }));
+        }"""
+    )
+    assert page.evaluate("() => window.wasHinted")
+    expect(page.locator("#drop-hint")).to_be_hidden()
+    expect(page.locator(".frame.kept").first).to_be_visible()
+    expect(page.locator(".video-name")).to_have_text("dropped.mp4")
+
+
+def test_a_film_that_the_browser_cannot_play_is_shown_by_its_frames(
+    open_page, shared_server, tmp_path, clip_file
+):
+    path = tmp_path / "<b>old.mp4"
+    path.write_bytes(clip_file.read_bytes())  # MPEG-4's second part: no browser has it
+    page = open_page(shared_server)
+    show(page, path)
+    expect(page.locator(".video-name")).to_have_text(path.name)  # as text, whatever it says
+    expect(page.locator("#unplayable")).to_be_visible()
+    page.locator(".frame").nth(9).click()
+    picture = page.locator(".frame img").nth(9).get_attribute("src")
+    expect(page.locator("#still")).to_have_attribute("src", picture)
+    expect(page.locator(".frame").nth(9)).to_have_attribute("aria-current", "true")
+
+
+def test_a_file_that_is_too_large_is_refused_in_words(open_page, miniature, tmp_path):
+    large = tmp_path / "large.mp4"
+    large.write_bytes(bytes(3_000_000))
+    with running(twin(miniature), max_body_bytes=1_000_000) as server:
+        page = open_page(server)
+        page.set_input_files("#file", large)
+        # Which of the two depends on whether the refusal comes before all was sent.
+        refused = re.compile("more than 1000000 bytes|broke off")
+        expect(page.locator("#start-error")).to_contain_text(refused)
+
+
+def test_another_video_ends_the_answer_about_the_last(open_page, lively_server, clip):
+    page = open_page(lively_server)
+    show(page, clip)
+    page.get_by_label("Question about the video").fill("What happens?")
+    page.keyboard.press("Enter")
+    expect(page.locator(".answer-text")).to_have_class(re.compile("growing"))
+    page.get_by_role("button", name="Another video").click()
+    show(page, clip)
+    expect(page.locator(".turn")).to_have_count(0)
+    expect(page.get_by_role("button", name="Ask", exact=True)).to_be_visible()

@@ -79,8 +79,8 @@ export function upload(blob, name, onProgress, signal) {
 
 // A body that is too large is refused before all of it was sent, which looks like a broken line.
 const uploadProblem = (blob) =>
-  blob.size > 50e6
-    ? "The upload broke off. The file may be larger than this server takes: send a shorter part."
+  blob.size > 1e6
+    ? "The upload broke off. Either the server is gone, or the file is larger than it takes: try a shorter part."
     : UNREACHABLE;
 
 /** Have the model look at an upload. */
