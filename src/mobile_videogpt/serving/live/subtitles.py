@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 
 class SubtitleFile:
     """Appends cues to a new SRT file; one with the same text as the last one prolongs it.
+
+    The file is made with the first cue.
 
     Args:
         path: of the file.
@@ -20,11 +23,10 @@ class SubtitleFile:
         self._number = 0
         self._text = ""
         self._start = self._end = 0.0
-        try:
-            self._file = path.open("xb")
-        except FileExistsError:
-            raise ValueError(f"{path} is there already; name another file") from None
         self._last_cue_at = 0
+        self._file: BinaryIO | None = None
+        if path.exists():
+            raise ValueError(f"{path} is there already; name another file")
 
     def add(self, start: float, end: float, text: str) -> None:
         """Write a cue from `start`, or from the end of the last one if that is later, to `end`."""
@@ -32,6 +34,8 @@ class SubtitleFile:
         start = max(0.0, start, self._end)
         if not text or end <= start:
             return
+        if self._file is None:
+            self._file = self.path.open("xb")
         if text == self._text and start == self._end:
             self._file.seek(self._last_cue_at)
             self._file.truncate()
@@ -46,7 +50,8 @@ class SubtitleFile:
 
     def close(self) -> None:
         """Write no more."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def timestamp(seconds: float) -> str:
