@@ -245,8 +245,8 @@ def test_a_decoder_that_misbehaves_fails_alone(monkeypatch, body, reason, clip_b
 def test_a_decoder_sees_no_keys(monkeypatch):
     monkeypatch.setenv("MOBILE_VIDEOGPT_API_KEYS", "secret")
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
-    assert "secret" not in pool_module._environment().values()
-    assert pool_module._environment()["PATH"] == os.environ["PATH"]
+    assert "secret" not in pool_module.bare_environment().values()
+    assert pool_module.bare_environment()["PATH"] == os.environ["PATH"]
 
 
 @pytest.mark.parametrize(
@@ -280,6 +280,6 @@ def test_a_decoder_starts_small():
         "heavy = {'torch', 'fastapi', 'mobile_videogpt.chat'} & sys.modules.keys()\n"
         "assert not heavy, heavy\n"
     )
-    environment = pool_module._environment()
+    environment = pool_module.bare_environment()
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()

@@ -123,6 +123,8 @@ class GrowingText:
             return ""
         # Decoders may rewrite the end of what was shown ("do not"): at the end, go on from there.
         shown, self.text = self.text, text
+        if text.startswith(shown):
+            return text[len(shown) :]
         is_same = [old == new for old, new in zip(shown, text, strict=False)]
         shared = is_same.index(False) if False in is_same else len(is_same)
         return text[shared:]

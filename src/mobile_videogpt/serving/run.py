@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 _BACKLOG = 1024
 _MOST_CONNECTIONS = 2000
+_OTHER_FILES = 256
 # For clients to read what they were told before their connections are closed.
 _LAST_WORDS_S = 2.0
 
@@ -47,6 +48,7 @@ def serve(
     """
     server = build_server(chat, settings, name, on_ready)
     listener = listen(settings)
+    allow_files(_MOST_CONNECTIONS)
     # uvicorn raises the signal again when it has ended; being told to stop is no failure.
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
@@ -91,6 +93,20 @@ def listen(settings: ServerSettings) -> socket.socket:
     return listener
 
 
+def allow_files(connections: int) -> None:
+    """Let this process have as many files open as there may be connections, if the system does."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _OTHER_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def build_server(
     chat: VideoChat,
     settings: ServerSettings,
@@ -106,6 +122,7 @@ def build_server(
     import uvicorn
 
     from mobile_videogpt.serving.api.app import create_app
+    from mobile_videogpt.serving.api.connections import ImpatientProtocol
 
     class Server(uvicorn.Server):
         """Drains the service before connections are closed."""
@@ -132,6 +149,8 @@ def build_server(
         log_config=None,
         access_log=False,
         server_header=False,
+        http=ImpatientProtocol,
+        ws="none",
         limit_concurrency=_MOST_CONNECTIONS,
         backlog=_BACKLOG,
         timeout_graceful_shutdown=int(settings.shutdown_s + _LAST_WORDS_S) + 1,

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from mobile_videogpt.serving.decoding.pool import DecodePool
 from mobile_videogpt.serving.errors import bad_request, shutting_down, too_late
 from mobile_videogpt.serving.jobs import Event, Failed, Finished, HeldVideo, Job, Order
+from mobile_videogpt.serving.json_guides import JsonGuides
 from mobile_videogpt.serving.library import VideoLibrary
 from mobile_videogpt.serving.media import Media, MediaReader, MediaRequest
 from mobile_videogpt.serving.scheduling.scheduler import Scheduler
 from mobile_videogpt.serving.settings import ServerSettings
-from mobile_videogpt.serving.structured import JsonGuides
 from mobile_videogpt.serving.uploads import Uploads
 from mobile_videogpt.video.errors import VideoError
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# Ordinary text has three to five.
+_CHARACTERS_PER_TOKEN = 16
 # Requests whose decoded frames may wait for the model, beyond those that are being decoded.
 _DECODED_AHEAD = 2
 
@@ -42,6 +44,7 @@ class Service:
         self.name = name
         self.created = int(time.time())
         self.frames_per_video = chat.config.num_frames
+        self.longest_text = _CHARACTERS_PER_TOKEN * chat.config.text_config.max_position_embeddings
         self.uploads = Uploads(settings)
         self.pool = DecodePool(settings.limits, settings.decoders)
         self.library = VideoLibrary(self.pool, chat.prepare, settings.max_videos)

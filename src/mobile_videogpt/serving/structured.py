@@ -2,8 +2,7 @@
 
 Choices are compared by likelihood, and so is JSON whose every value is one of a few (enumerations,
 truth values, constants): nothing is written freely, so nothing can be wrong in form, and any
-vocabulary will do. Any other schema guides the decoding token by token (llguidance), which needs a
-vocabulary that can spell JSON.
+vocabulary will do. Any other schema guides the decoding token by token (`json_guides`).
 """
 
 from __future__ import annotations
@@ -13,12 +12,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from mobile_videogpt.chat.answers import letter_options
-from mobile_videogpt.serving.errors import ApiError, bad_request
+from mobile_videogpt.serving.errors import bad_request
 
-_LARGEST_SCHEMA = 64_000
+_LARGEST_SCHEMA = 20_000
+_LONGEST_CHOICE = 1000
 _MOST_CHOICES = 256
 _MOST_FIELDS = 64
 _DEEPEST = 8
@@ -66,7 +64,7 @@ def choice_form(choices: Sequence[str]) -> OptionForm:
     """One of several texts.
 
     Raises:
-        ApiError: there are none or too many, an empty one, or one twice.
+        ApiError: there are none or too many, an empty or a long one, or one twice.
     """
     if not 1 <= len(choices) <= _MOST_CHOICES:
         raise bad_request(
@@ -74,6 +72,11 @@ def choice_form(choices: Sequence[str]) -> OptionForm:
         )
     if not all(text.strip() for text in choices) or len(set(choices)) < len(choices):
         raise bad_request("a choice is empty or there twice: give each once", "response_format")
+    if max(map(len, choices)) > _LONGEST_CHOICE:
+        raise bad_request(
+            f"a choice has more than {_LONGEST_CHOICE} characters: make it shorter",
+            "response_format",
+        )
     return OptionForm(Choice(tuple(choices), tuple(choices)), is_json=False)
 
 
@@ -93,94 +96,19 @@ def check_schema(schema: Any) -> None:
     """Refuse what would take too long to work with.
 
     Raises:
-        ApiError: the schema is no object, or too large.
+        ApiError: the schema is no object, too large or too deep.
     """
     if not isinstance(schema, Mapping):
         raise bad_request("the schema must be an object", "response_format")
-    if len(json.dumps(schema)) > _LARGEST_SCHEMA:
+    try:
+        length = len(json.dumps(schema))
+    except RecursionError:
+        raise bad_request("the schema is nested too deeply", "response_format") from None
+    if length > _LARGEST_SCHEMA:
         raise bad_request(
             f"the schema takes more than {_LARGEST_SCHEMA} characters: make it smaller",
             "response_format",
         )
-
-
-class JsonGuides:
-    """Guides of answers to JSON, for one tokenizer.
-
-    Args:
-        tokenizer: the model's.
-        vocabulary: how many logits the model gives, which may be more than there are tokens.
-    """
-
-    def __init__(self, tokenizer: Any, vocabulary: int) -> None:
-        self._tokenizer = tokenizer
-        self._vocabulary = vocabulary
-        self._prepared: Any = None
-
-    def grammar(self, schema: Mapping[str, Any]) -> str:
-        """A schema in the form that guides are made of.
-
-        Raises:
-            ApiError: the schema is not valid or not supported, or the model cannot spell JSON.
-        """
-        if self._prepared is None:
-            self._prepared = self._prepare()
-        from llguidance import LLMatcher
-
-        try:
-            grammar = LLMatcher.grammar_from_json_schema(
-                json.dumps(schema), defaults={"whitespace_flexible": False}
-            )
-            error = LLMatcher.validate_grammar(grammar, self._prepared)
-        except Exception as failure:
-            error = str(failure)
-        if error:
-            reason = " ".join(str(error).split())[:300]
-            raise bad_request(f"the schema cannot be followed: {reason}", "response_format")
-        return grammar
-
-    def guide(self, grammar: str) -> JsonGuide:
-        """A guide for one answer."""
-        from llguidance import LLMatcher
-
-        return JsonGuide(LLMatcher(self._prepared, grammar), self._vocabulary)
-
-    def _prepare(self) -> Any:
-        spelled = self._tokenizer('{"a":[1]}', add_special_tokens=False)["input_ids"]
-        if self._tokenizer.unk_token_id in spelled and self._tokenizer.unk_token_id is not None:
-            raise bad_request(
-                "this model's vocabulary cannot spell JSON: give choices, or a schema whose values "
-                "are enumerations, truth values or constants",
-                "response_format",
-            )
-        try:
-            from llguidance.hf import from_tokenizer
-        except ImportError:
-            raise ApiError(
-                501, "this server lacks the package llguidance, which JSON schemas need"
-            ) from None
-        return from_tokenizer(self._tokenizer, n_vocab=self._vocabulary)
-
-
-class JsonGuide:
-    """Keeps one answer to a grammar; see `engines.base.TokenGuide`."""
-
-    def __init__(self, matcher: Any, vocabulary: int) -> None:
-        from llguidance.torch import allocate_token_bitmask
-
-        self._matcher = matcher
-        self._mask = allocate_token_bitmask(1, vocabulary)
-
-    def restrict(self, logits: torch.Tensor) -> None:
-        """Rule out what the grammar does."""
-        from llguidance.torch import apply_token_bitmask_inplace, fill_next_token_bitmask
-
-        fill_next_token_bitmask(self._matcher, self._mask)
-        apply_token_bitmask_inplace(logits, self._mask.to(logits.device))
-
-    def accept(self, token_id: int) -> None:
-        """Note what came next."""
-        self._matcher.consume_token(token_id)
 
 
 def _read(schema: Any, name: str | None, depth: int) -> Any:
@@ -192,7 +120,8 @@ def _read(schema: Any, name: str | None, depth: int) -> Any:
     values = _values(schema)
     if values is not None:
         texts = tuple(_said(value) for value in values)
-        is_clear = len(set(texts)) == len(texts) and all(text.strip() for text in texts)
+        is_clear = len(set(texts)) == len(texts)
+        is_clear &= all(text.strip() and len(text) <= _LONGEST_CHOICE for text in texts)
         return Choice(tuple(values), texts, question, name) if is_clear else None
     if schema.get("type") != "object" or set(schema) & {"anyOf", "oneOf", "allOf", "not", "if"}:
         return None

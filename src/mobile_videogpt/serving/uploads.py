@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from mobile_videogpt.serving.errors import ApiError
 from mobile_videogpt.serving.settings import ServerSettings
 
 _LONGEST_NAME = 100
+_MOST_FILES = 1000
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,10 @@ class Uploads:
         self._used: dict[str, float] = {}
 
     def add(self, file: IO[bytes], name: str, size: int, owner: str) -> Upload:
-        """Keep a file; the ones that were not used for longest make room.
+        """Keep a file; files of whoever has the most make room, those first that wait longest.
 
         Raises:
-            ApiError: it is empty or larger than all uploads together may be.
+            ApiError: it is empty or larger than all uploads together may be, or the disk is full.
         """
         if not 0 < size <= self._max_bytes:
             raise ApiError(
@@ -72,12 +73,19 @@ class Uploads:
             )
         upload = Upload(f"file-{secrets.token_hex(16)}", owner, _tidy(name), size, int(time.time()))
         with self._lock:
-            self._make_room(size)
+            self._make_room(upload)
+            path = self._path(upload.id)
+        try:
+            with path.open("wb") as target:
+                shutil.copyfileobj(file, target)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise ApiError(507, "the server has no room for the file: try again later") from error
+        with self._lock:
+            # Others came meanwhile, perhaps.
+            self._make_room(upload)
             self._kept[upload.id] = upload
             self._used[upload.id] = time.monotonic()
-            path = self._path(upload.id)
-        with path.open("wb") as target:
-            shutil.copyfileobj(file, target)
         return upload
 
     def find(self, file_id: str, owner: str) -> Upload:
@@ -138,12 +146,20 @@ class Uploads:
             self._folder = Path(tempfile.mkdtemp(prefix="mobile-videogpt-"))
         return self._folder / file_id
 
-    def _make_room(self, size: int) -> None:
+    def _make_room(self, new: Upload) -> None:
+        """Who fills the folder loses files, not who happens to have older ones."""
         self._forget_old()
-        while (
-            self._kept and sum(kept.size for kept in self._kept.values()) + size > self._max_bytes
-        ):
-            self._drop(next(iter(self._kept)))
+        while self._kept:
+            kept = [*self._kept.values(), new]
+            if sum(one.size for one in kept) <= self._max_bytes and len(kept) <= _MOST_FILES:
+                return
+            used: Counter[str] = Counter()
+            for one in kept:
+                # By bytes, and by files where those are many and small.
+                used[one.owner] += one.size + self._max_bytes // _MOST_FILES
+            greatest = max(used, key=lambda owner: used[owner])
+            own = [one.id for one in self._kept.values() if one.owner == greatest]
+            self._drop(own[0] if own else next(iter(self._kept)))
 
     def _forget_old(self) -> None:
         latest = time.monotonic() - self._lifetime_s

@@ -31,6 +31,8 @@ _PILLOW_FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+# A frame so many times as long as wide is no picture any more, and need not be scaled as one.
+_LONGEST = 32
 # OpenCV holds bilinear weights as integers out of 2048.
 _WEIGHT_ONE = 2048
 
@@ -120,9 +122,13 @@ def resize_bilinear(frame: np.ndarray, height: int, width: int) -> np.ndarray:
     top, bottom, top_weight, bottom_weight = _rows(frame.shape[0], height)
 
     def blended(rows: np.ndarray) -> np.ndarray:
-        strip = frame[rows]  # (height, W, C): the only rows that count
-        row = strip[:, left] * left_weight + strip[:, right] * right_weight
-        return row >> 4
+        if frame.shape[0] >= height:
+            strip = frame[rows]  # (height, W, C): the only rows that count
+            row = strip[:, left] * left_weight + strip[:, right] * right_weight
+            return row >> 4
+        # Fewer rows than are wanted: of a wide strip copies of them would fill the memory.
+        row = frame[:, left] * left_weight + frame[:, right] * right_weight
+        return (row >> 4)[rows]
 
     above = (blended(top) * top_weight) >> 16
     below = (blended(bottom) * bottom_weight) >> 16
@@ -171,10 +177,20 @@ def _weights(fraction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _resize_and_crop(image: Image.Image, size: int, filter_: Image.Resampling) -> np.ndarray:
     shorter, longer = sorted(image.size)
     scaled = int(size * longer / shorter)
+    if longer > _LONGEST * shorter:
+        return _middle(image, size, filter_)
     width, height = (size, scaled) if image.width <= image.height else (scaled, size)
     resized = np.asarray(image.resize((width, height), filter_))
     top, left = (height - size) // 2, (width - size) // 2
     return resized[top : top + size, left : left + size]
+
+
+def _middle(image: Image.Image, size: int, filter_: Image.Resampling) -> np.ndarray:
+    """The square in the middle alone: all of a strip, scaled up, could fill the memory."""
+    shorter = min(image.size)
+    left, top = (image.width - shorter) / 2, (image.height - shorter) / 2
+    box = (left, top, left + shorter, top + shorter)
+    return np.asarray(image.resize((size, size), filter_, box=box))
 
 
 def _stretch(image: Image.Image, size: int, filter_: Image.Resampling) -> np.ndarray:

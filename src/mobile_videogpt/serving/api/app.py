@@ -169,8 +169,12 @@ async def _read_body(request: Request) -> ChatRequest:
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
         raise ApiError(415, "send the request as application/json", "unsupported_media_type")
     raw = await request.body()
+    return await beside(len(raw), _parse, raw)
+
+
+def _parse(raw: bytes) -> ChatRequest:
     try:
-        document = await beside(len(raw), _parse, raw)
+        document = _parse_json(raw)
     except (ValueError, RecursionError):
         raise bad_request("the request is not valid JSON: check how it is written") from None
     try:
@@ -181,7 +185,7 @@ async def _read_body(request: Request) -> ChatRequest:
         raise bad_request("the request is nested too deeply") from None
 
 
-def _parse(raw: bytes) -> Any:
+def _parse_json(raw: bytes) -> Any:
     def refuse(name: str) -> NoReturn:
         raise ValueError(f"{name} is no JSON")
 

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import re
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -56,6 +56,10 @@ class Gate:
         self._pending_bytes = 0
         self.completions = 0
         """Completions and looks at videos under way."""
+        self._by_owner: Counter[str] = Counter()
+        # With several keys none takes all of the room.
+        most, keys = service.settings.max_requests, service.settings.api_keys
+        self._share = most if len(keys) < 2 else max(1, most * 3 // 4)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's request."""
@@ -72,13 +76,20 @@ class Gate:
         scope["state"]["owner"] = owner
         scope["state"]["deadline"] = arrived + self._settings.request_timeout_s
         is_work = needs_model(scope)
-        self.completions += is_work
+        self._count(owner, is_work)
         body = _Body(self, receive, arrived + _BODY_S)
         try:
             await self._app(scope, body.receive, send)
         finally:
-            self.completions -= is_work
+            self._count(owner, -is_work)
             body.forget()
+
+    def _count(self, owner: str, work: int) -> None:
+        """A request's work begins, or is over."""
+        self.completions += work
+        self._by_owner[owner] += work
+        if not self._by_owner[owner]:
+            del self._by_owner[owner]
 
     def _check(self, scope: Scope) -> str:
         """Who asks, if they may."""
@@ -98,7 +109,8 @@ class Gate:
             raise ApiError(
                 429, "too many requests in a minute: wait a moment", "rate_limited", None, wait_s
             )
-        if is_work and self.completions >= self._settings.max_requests:
+        is_full = self.completions >= self._settings.max_requests
+        if is_work and (is_full or self._by_owner[owner] >= self._share):
             raise ApiError(
                 429, "the server is busy with other requests: try again", "overloaded", None, 1.0
             )

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mobile_videogpt.serving.service import Service
 
 _MOST_STOPS = 16
+_LONGEST_STOP = 1000
 _SAMPLING = ("fps", "num_frames", "start", "end")
 _REFUSED = (
     *("tools", "functions", "logprobs", "audio"),
@@ -82,6 +83,7 @@ class _MessageReader:
         self._request = request
         self._count = service.frames_per_video
         self._allowed = service.settings.videos_per_request
+        self._longest = service.longest_text
 
     def read(self, place: int, message: ChatMessage) -> Message:
         role = "system" if message.role == "developer" else message.role
@@ -113,6 +115,15 @@ class _MessageReader:
             raise bad_request(
                 f"the messages hold {len(self.media)} videos, and {self._allowed} are allowed",
                 "messages",
+            )
+        length = sum(len(message.text) for message in messages)
+        if length > self._longest:
+            # Before anybody counts its tokens, which would take long.
+            raise bad_request(
+                f"the messages have {length} characters, and {self._longest} are allowed: leave "
+                "out earlier turns",
+                "messages",
+                "context_length_exceeded",
             )
         last = messages[-1]
         if last.role != "user" or not last.text:
@@ -172,8 +183,10 @@ def _options(request: ChatRequest, service: Service, place: int) -> GenerationOp
 
 def _stops(request: ChatRequest) -> tuple[str, ...]:
     stops = [request.stop] if isinstance(request.stop, str) else list(request.stop or [])
-    if len(stops) > _MOST_STOPS or not all(stops):
-        raise bad_request(f"stop takes up to {_MOST_STOPS} strings, none of them empty", "stop")
+    if len(stops) > _MOST_STOPS or not all(0 < len(text) <= _LONGEST_STOP for text in stops):
+        raise bad_request(
+            f"stop takes up to {_MOST_STOPS} strings of 1 to {_LONGEST_STOP} characters", "stop"
+        )
     return tuple(clean(text) for text in stops)
 
 

@@ -83,7 +83,7 @@ class ChatMessage(_Part):
     """One turn."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[ContentPart]
+    content: str | Annotated[list[ContentPart], Field(max_length=1024)]
 
 
 class StreamOptions(_Part):

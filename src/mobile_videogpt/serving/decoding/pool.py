@@ -127,7 +127,7 @@ class _Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=_environment(),
+            env=bare_environment(),
         )
         with self._at_most(_START_LIMIT_S, "a decoding process did not start in time."):
             write_message(self._requests, asdict(limits))
@@ -196,7 +196,8 @@ class _Deadline:
         self._process._popen.kill()
 
 
-def _environment() -> dict[str, str]:
+def bare_environment() -> dict[str, str]:
+    """What such a process is told of this one's environment."""
     kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     source = str(Path(__file__).parents[3])  # where this package was imported from
     # Otherwise every thread of a decoder reserves address space, which is limited.

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from mobile_videogpt.serving.decoding.checks import check_picture, check_times, check_video
+from mobile_videogpt.serving.decoding.limits import allow_seconds, limit_process
 from mobile_videogpt.serving.decoding.wire import (
     Sampling,
     WireError,
@@ -39,7 +40,7 @@ def main() -> int:
     replies = _take_standard_output()
     logging.disable(logging.CRITICAL)
     limits = DecodingLimits(**read_header(requests))
-    limit_process(limits)
+    limit_process(limits.memory_bytes)
     gc.freeze()  # what is there now stays: looking for garbage is quick
     write_message(replies, {"ready": True})
     while True:
@@ -120,35 +121,6 @@ def is_half_full(limits: DecodingLimits) -> bool:
     except (OSError, ValueError):
         return False
     return pages * os.sysconf("SC_PAGE_SIZE") > limits.memory_bytes / 2
-
-
-def limit_process(limits: DecodingLimits) -> None:
-    """Let the system end this process before it takes the machine's memory or writes a file."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    for kind, amount in (
-        (resource.RLIMIT_AS, limits.memory_bytes),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, 0),
-    ):
-        try:
-            resource.setrlimit(kind, (amount, amount))
-        except (OSError, ValueError):  # macOS has no limit of address space
-            continue
-
-
-def allow_seconds(seconds: float) -> None:
-    """Let the system end this process some time after the server should have: it may be gone."""
-    try:
-        import resource
-    except ImportError:
-        return
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    spent = used.ru_utime + used.ru_stime
-    soft = int(spent + 2 * seconds * (os.cpu_count() or 1)) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
 
 
 def _take_standard_output() -> IO[bytes]:

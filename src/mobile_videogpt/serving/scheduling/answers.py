@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from mobile_videogpt.chat.answers import GrowingText
+from mobile_videogpt.engines.base import in_pieces
 from mobile_videogpt.engines.batching import new_batch
 from mobile_videogpt.serving.dialogue import Prompt
 from mobile_videogpt.serving.errors import ApiError, too_late
@@ -102,8 +103,9 @@ class Answers:
             ApiError: it was given up meanwhile.
         """
         self._running.append(running)
-        for index in range(len(running.job.order.answers)):
-            self._begin_one(running, prompt, index)
+        count = len(running.job.order.answers)
+        for one in in_pieces(count, 1, self._chat.engine.pause):
+            self._begin_one(running, prompt, one.start)
 
     def _begin_one(self, running: Running, prompt: Prompt, index: int) -> None:
         order = running.job.order

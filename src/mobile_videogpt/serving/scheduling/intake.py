@@ -79,6 +79,8 @@ class Intake:
         assert form is not None
 
         def score(question: str, options: Sequence[str]) -> int:
+            if self._chat.engine.pause is not None:
+                self._chat.engine.pause()  # between two fields
             prompt = self._prompts.build([*before, replace(last, text=question)], videos)
             return self._likeliest(prompt, options)
 
