@@ -1,1 +1,1 @@
-"""Makes `media_data` and `stage_zero` importable from the rooms below."""
+"""Makes `media_data`, `stage_zero` and `in_this_process` importable from the rooms below."""

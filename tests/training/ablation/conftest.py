@@ -1,33 +1,15 @@
 """A start with random weights and a small ablation of it, encoded in this process."""
 
-from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
+from in_this_process import stay_in_this_process
 from small_ablation import write_ablation
 from stage_zero import write_stage_zero
 
 from mobile_videogpt.training.ablation.plan import load_ablation
 from mobile_videogpt.training.miniature import features
 from mobile_videogpt.training.miniature.clips import ClipCache
-
-
-class InThisProcess:
-    """An executor without processes, which take seconds to start."""
-
-    def __init__(self, *arguments, **options):
-        pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        return False
-
-    def submit(self, function, *arguments):
-        done = Future()
-        done.set_result(function(*arguments))
-        return done
 
 
 @pytest.fixture(scope="package")
@@ -37,8 +19,7 @@ def start(tmp_path_factory) -> Path:
     model = write_stage_zero(folder)
     cache = ClipCache(folder / "clips" / "train", model.config, 8, "train")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mobile_videogpt.training.miniature.clips.ProcessPoolExecutor", InThisProcess)
-        patch.setattr(features, "ProcessPoolExecutor", InThisProcess)
+        stay_in_this_process(patch)
         list(cache.render(1))
         list(features.FeatureStore(folder / "features" / "train", cache).encode(model, 1))
     return folder
@@ -46,10 +27,7 @@ def start(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_processes(monkeypatch):
-    monkeypatch.setattr(
-        "mobile_videogpt.training.miniature.clips.ProcessPoolExecutor", InThisProcess
-    )
-    monkeypatch.setattr(features, "ProcessPoolExecutor", InThisProcess)
+    stay_in_this_process(monkeypatch)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from in_this_process import stay_in_this_process
 from stage_zero import write_stage_zero
 
 from mobile_videogpt.config import MobileVideoGPTConfig
@@ -26,8 +27,10 @@ def recipe(tmp_path_factory) -> Recipe:
     """A run folder with eight rendered clips and stage 0 done, on random weights."""
     output = tmp_path_factory.mktemp("run")
     config = write_stage_zero(output).config
-    for split in ("train", "validation"):
-        list(ClipCache(output / "clips" / split, config, 8, split).render(1))
+    with pytest.MonkeyPatch.context() as patch:
+        stay_in_this_process(patch)
+        for split in ("train", "validation"):
+            list(ClipCache(output / "clips" / split, config, 8, split).render(1))
     return Recipe(output / "recipe.yaml", output, "moving-shapes", 0, 8, 8, ())
 
 

@@ -7,6 +7,7 @@ thrown away afterwards, so what they need must stand in the features, where a pr
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -86,14 +87,15 @@ class DenseHeads(nn.Module):
         return {"loss": loss, "correct": torch.stack(correct).detach()}
 
 
-class ImagePretraining(nn.Module):
-    """CLIP's vision tower, with heads for colour, shape, size and offset to the centre."""
+class _DensePretraining(nn.Module, ABC):
+    """An encoder with heads for what its patch features show."""
 
-    def __init__(self, config: MobileVideoGPTConfig) -> None:
-        super().__init__()
-        self.feature_layer = config.image_feature_layer
-        self.encoder = CLIPVisionModel(config.image_config)
-        self.heads = DenseHeads(config.image_config.hidden_size, FRAME_ATTRIBUTES, 2)
+    encoder: nn.Module
+    heads: DenseHeads
+
+    @abstractmethod
+    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The patch features of a batch of pixels."""
 
     def forward(
         self,
@@ -102,11 +104,25 @@ class ImagePretraining(nn.Module):
         values: torch.Tensor,
         is_object: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
+        return self.heads(self.features(pixels), targets, values, is_object)
+
+
+class ImagePretraining(_DensePretraining):
+    """CLIP's vision tower, with heads for colour, shape, size and offset to the centre."""
+
+    def __init__(self, config: MobileVideoGPTConfig) -> None:
+        super().__init__()
+        self.feature_layer = config.image_feature_layer
+        self.encoder = CLIPVisionModel(config.image_config)
+        self.heads = DenseHeads(config.image_config.hidden_size, FRAME_ATTRIBUTES, 2)
+
+    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(B, N, D) of the layer that the model takes, class token dropped."""
         states = self.encoder(pixels, output_hidden_states=True).hidden_states
-        return self.heads(states[self.feature_layer][:, 1:], targets, values, is_object)
+        return states[self.feature_layer][:, 1:]
 
 
-class VideoPretraining(nn.Module):
+class VideoPretraining(_DensePretraining):
     """VideoMamba with heads for everything that an object is and does in the whole clip."""
 
     def __init__(
@@ -120,15 +136,9 @@ class VideoPretraining(nn.Module):
             width, classes, 4, VIDEO_VALUE_WEIGHT, attribute_weights, clip_class_weights()
         )
 
-    def forward(
-        self,
-        pixels: torch.Tensor,
-        targets: torch.Tensor,
-        values: torch.Tensor,
-        is_object: torch.Tensor,
-    ) -> dict[str, torch.Tensor]:
-        tokens = self.encoder(pixels).last_hidden_state[:, 1:]
-        return self.heads(tokens, targets, values, is_object)
+    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(B, T * N, D), class token dropped."""
+        return self.encoder(pixels).last_hidden_state[:, 1:]
 
 
 def clip_class_weights(num_clips: int = 500) -> dict[str, torch.Tensor]:
