@@ -44,7 +44,9 @@ function refusal(status, text) {
   } catch {
     // A proxy's page, perhaps.
   }
-  const message = error.message ? sentence(error.message) : `The server answered with status ${status}.`;
+  const message = error.message
+    ? sentence(error.message)
+    : `The server answered with status ${status}.`;
   const failure = new ApiError(message, status, error.code ?? null);
   if (status === 401) dispatchEvent(new CustomEvent("key-wanted"));
   return failure;
@@ -60,7 +62,8 @@ export function upload(blob, name, onProgress, signal) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest(); // fetch tells nothing of its progress
     request.open("POST", "/v1/files");
-    for (const [header, value] of Object.entries(headers())) request.setRequestHeader(header, value);
+    for (const [header, value] of Object.entries(headers()))
+      request.setRequestHeader(header, value);
     request.upload.onprogress = (event) =>
       event.lengthComputable && onProgress((100 * event.loaded) / event.total);
     request.onload = () =>
@@ -91,7 +94,9 @@ export function look(fileId, sampling, signal) {
 
 /** Only the values that are there. */
 export const given = (values) =>
-  Object.fromEntries(Object.entries(values).filter(([, value]) => value !== null && value !== undefined));
+  Object.fromEntries(
+    Object.entries(values).filter(([, value]) => value !== null && value !== undefined),
+  );
 
 /** The events of a streamed answer. */
 export async function* stream(body, signal) {

@@ -63,13 +63,17 @@ export class Dialogue {
   /** Everything, as a document to keep. */
   document(settings) {
     const { name, size, seen } = this.video;
-    const { frames, ...video } = seen ?? {};
+    const video = { ...seen };
+    delete video.frames; // they are in the file
     return {
       model: this.turns.find((turn) => turn.model)?.model,
       saved_at: new Date().toISOString(),
       video: { name, bytes: size, ...video },
       settings,
-      turns: this.turns.map(({ error, ...turn }) => ({ ...turn, ...(error && { error: error.message }) })),
+      turns: this.turns.map(({ error, ...turn }) => ({
+        ...turn,
+        ...(error && { error: error.message }),
+      })),
     };
   }
 }

@@ -41,28 +41,59 @@ function show(api) {
 }
 
 function operation(method, path, described) {
-  const body = make("div", { class: "body" }, make("p", {}, described.description ?? described.summary ?? ""));
+  const body = make(
+    "div",
+    { class: "body" },
+    make("p", {}, described.description ?? described.summary ?? ""),
+  );
   if (described.parameters?.length)
-    body.append(make("h3", {}, "Parameters"), table(described.parameters.map((parameter) => row(parameter.name, parameter.schema, parameter.required, parameter.in))));
+    body.append(
+      make("h3", {}, "Parameters"),
+      table(
+        described.parameters.map((parameter) =>
+          row(parameter.name, parameter.schema, parameter.required, parameter.in),
+        ),
+      ),
+    );
   for (const [type, content] of Object.entries(described.requestBody?.content ?? {}))
     body.append(make("h3", {}, `Body: ${type}`), schemaTable(content.schema));
-  body.append(make("h3", {}, "From a shell"), make("pre", { tabindex: "0" }, curl(method, path, described)));
+  body.append(
+    make("h3", {}, "From a shell"),
+    make("pre", { tabindex: "0" }, curl(method, path, described)),
+  );
   return make(
     "details",
     { class: "operation" },
-    make("summary", {}, make("span", { class: "method" }, method.toUpperCase()), make("code", { class: "path" }, path), make("span", { class: "small" }, firstSentence(described))),
+    make(
+      "summary",
+      {},
+      make("span", { class: "method" }, method.toUpperCase()),
+      make("code", { class: "path" }, path),
+      make("span", { class: "small" }, firstSentence(described)),
+    ),
     body,
   );
 }
 
-const firstSentence = (described) => (described.description ?? described.summary ?? "").split(/\.\s/)[0].replace(/\.$/, "");
+const firstSentence = (described) =>
+  (described.description ?? described.summary ?? "").split(/\.\s/)[0].replace(/\.$/, "");
 
 function form(name, schema) {
-  const body = make("div", { class: "body" }, make("p", {}, schema.description ?? ""), schemaTable(schema));
+  const body = make(
+    "div",
+    { class: "body" },
+    make("p", {}, schema.description ?? ""),
+    schemaTable(schema),
+  );
   return make(
     "details",
     { class: "operation", id: `form-${name}` },
-    make("summary", {}, make("code", { class: "path" }, name), make("span", { class: "small" }, firstSentence(schema))),
+    make(
+      "summary",
+      {},
+      make("code", { class: "path" }, name),
+      make("span", { class: "small" }, firstSentence(schema)),
+    ),
     body,
   );
 }
@@ -70,26 +101,50 @@ function form(name, schema) {
 function schemaTable(schema = {}) {
   if (!schema.properties) return make("p", {}, ...typed(schema));
   const wanted = new Set(schema.required);
-  return table(Object.entries(schema.properties).map(([name, value]) => row(name, value, wanted.has(name))));
+  return table(
+    Object.entries(schema.properties).map(([name, value]) => row(name, value, wanted.has(name))),
+  );
 }
 
 const table = (rows) =>
   make(
     "div",
     { class: "scroll", tabindex: "0", role: "region", "aria-label": "Fields" },
-    make("table", {}, make("thead", {}, make("tr", {}, ...["Name", "Type", ""].map((text) => make("th", { scope: "col" }, text)))), make("tbody", {}, ...rows)),
+    make(
+      "table",
+      {},
+      make(
+        "thead",
+        {},
+        make("tr", {}, ...["Name", "Type", ""].map((text) => make("th", { scope: "col" }, text))),
+      ),
+      make("tbody", {}, ...rows),
+    ),
   );
 
 function row(name, schema, isRequired, where = "") {
-  const notes = [isRequired ? "required" : "", where === "path" ? "in the path" : "", limits(schema), schema.description ?? ""];
-  return make("tr", {}, make("th", { scope: "row" }, make("code", {}, name)), make("td", {}, ...typed(schema)), make("td", {}, notes.filter(Boolean).join("; ")));
+  const notes = [
+    isRequired ? "required" : "",
+    where === "path" ? "in the path" : "",
+    limits(schema),
+    schema.description ?? "",
+  ];
+  return make(
+    "tr",
+    {},
+    make("th", { scope: "row" }, make("code", {}, name)),
+    make("td", {}, ...typed(schema)),
+    make("td", {}, notes.filter(Boolean).join("; ")),
+  );
 }
 
 /** The type, with links to other forms. */
 function typed(schema) {
   if (schema.$ref) {
     const name = schema.$ref.split("/").at(-1);
-    return [make("a", { href: `#form-${name}`, onclick: () => (byId(`form-${name}`).open = true) }, name)];
+    return [
+      make("a", { href: `#form-${name}`, onclick: () => (byId(`form-${name}`).open = true) }, name),
+    ];
   }
   const choices = schema.anyOf ?? schema.oneOf;
   if (choices) return choices.flatMap((choice, at) => [...(at ? [" or "] : []), ...typed(choice)]);
@@ -100,17 +155,32 @@ function typed(schema) {
 }
 
 function limits(schema) {
-  const own = [schema, ...(schema.anyOf ?? [])].find((choice) => ["minimum", "exclusiveMinimum", "maximum"].some((name) => name in choice)) ?? {};
-  const low = own.minimum !== undefined ? `at least ${own.minimum}` : own.exclusiveMinimum !== undefined ? `above ${own.exclusiveMinimum}` : "";
-  return [low, own.maximum !== undefined ? `at most ${own.maximum}` : ""].filter(Boolean).join(", ");
+  const own =
+    [schema, ...(schema.anyOf ?? [])].find((choice) =>
+      ["minimum", "exclusiveMinimum", "maximum"].some((name) => name in choice),
+    ) ?? {};
+  const low =
+    own.minimum !== undefined
+      ? `at least ${own.minimum}`
+      : own.exclusiveMinimum !== undefined
+        ? `above ${own.exclusiveMinimum}`
+        : "";
+  return [low, own.maximum !== undefined ? `at most ${own.maximum}` : ""]
+    .filter(Boolean)
+    .join(", ");
 }
 
 function curl(method, path, described) {
   const types = Object.keys(described.requestBody?.content ?? {});
-  const lines = [`curl ${method === "get" ? "" : `-X ${method.toUpperCase()} `}${location.origin}${path}`];
+  const lines = [
+    `curl ${method === "get" ? "" : `-X ${method.toUpperCase()} `}${location.origin}${path}`,
+  ];
   if (key.get()) lines.push(`-H "Authorization: Bearer $KEY"`);
   if (types.includes("multipart/form-data")) lines.push("-F purpose=vision -F file=@clip.mp4");
   else if (types.length)
-    lines.push(`-H "Content-Type: application/json"`, `-d '{"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "file-..."}}, {"type": "text", "text": "What happens?"}]}]}'`);
+    lines.push(
+      `-H "Content-Type: application/json"`,
+      `-d '{"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "file-..."}}, {"type": "text", "text": "What happens?"}]}]}'`,
+    );
   return lines.join(" \\\n  ");
 }

@@ -102,7 +102,11 @@ export class Live {
     }
     const question = byId("live-question").value.trim();
     const last = this.frames.at(-1);
-    if (!question || (byId("live-change").checked && this.asked && change(this.asked, last) < CHANGE)) return;
+    if (
+      !question ||
+      (byId("live-change").checked && this.asked && change(this.asked, last) < CHANGE)
+    )
+      return;
     this.asked = last;
     this.isAsking = true;
     const { signal } = this.stopping;
@@ -120,7 +124,10 @@ export class Live {
   }
 
   #body(question) {
-    const pictures = this.frames.map((frame) => ({ type: "image_url", image_url: { url: frame.url } }));
+    const pictures = this.frames.map((frame) => ({
+      type: "image_url",
+      image_url: { url: frame.url },
+    }));
     return {
       messages: [{ role: "user", content: [...pictures, { type: "text", text: question }] }],
       fps: this.size / this.span,
@@ -132,7 +139,14 @@ export class Live {
     const answer = reply.choices[0].message.content;
     const at_s = (frame.at - this.began) / 1000;
     const behind_s = (performance.now() - frame.at) / 1000;
-    const entry = { at_s, taken_at: new Date(performance.timeOrigin + frame.at).toISOString(), question, answer, behind_s, new_frames: fresh };
+    const entry = {
+      at_s,
+      taken_at: new Date(performance.timeOrigin + frame.at).toISOString(),
+      question,
+      answer,
+      behind_s,
+      new_frames: fresh,
+    };
     this.entries.unshift({ ...entry, usage: reply.usage, timings: reply.mobile_videogpt.timings });
     this.entries.length = Math.min(this.entries.length, MOST_ENTRIES);
     const log = byId("live-log");
@@ -140,7 +154,8 @@ export class Live {
     while (log.children.length > MOST_ENTRIES) log.lastElementChild.remove();
     byId("live-download").disabled = false;
     const skipped = this.skipped ? ` · ${count(this.skipped, "question")} left out` : "";
-    byId("window-facts").textContent = `${fresh} new, ${this.size - fresh} encoded before · ${seconds(behind_s)} behind${skipped}`;
+    byId("window-facts").textContent =
+      `${fresh} new, ${this.size - fresh} encoded before · ${seconds(behind_s)} behind${skipped}`;
     for (const [number, place] of [...byId("window").children].entries())
       place.classList.toggle("new", this.frames[number]?.isNew ?? false);
   }
@@ -152,7 +167,10 @@ export class Live {
   }
 
   #download() {
-    saveJson("live-answers.json", { saved_at: new Date().toISOString(), answers: [...this.entries].reverse() });
+    saveJson("live-answers.json", {
+      saved_at: new Date().toISOString(),
+      answers: [...this.entries].reverse(),
+    });
   }
 }
 
@@ -165,7 +183,12 @@ function item(entry, frame, isSame) {
       "div",
       {},
       make("p", { class: "live-answer" }, entry.answer),
-      make("p", { class: "small" }, make("time", { datetime: entry.taken_at }, clock(entry.at_s)), ` · ${seconds(entry.behind_s)} behind`),
+      make(
+        "p",
+        { class: "small" },
+        make("time", { datetime: entry.taken_at }, clock(entry.at_s)),
+        ` · ${seconds(entry.behind_s)} behind`,
+      ),
     ),
   );
 }
@@ -176,7 +199,10 @@ function snapshot(video) {
   const height = Math.round((WIDTH * video.videoHeight) / video.videoWidth);
   const url = painted(video, WIDTH, height).toDataURL("image/jpeg", QUALITY);
   const { data } = painted(video, TINY, TINY).getContext("2d").getImageData(0, 0, TINY, TINY);
-  const grey = Float32Array.from({ length: TINY * TINY }, (_, at) => (data[4 * at] + data[4 * at + 1] + data[4 * at + 2]) / 765);
+  const grey = Float32Array.from(
+    { length: TINY * TINY },
+    (_, at) => (data[4 * at] + data[4 * at + 1] + data[4 * at + 2]) / 765,
+  );
   return { url, grey };
 }
 
@@ -188,5 +214,8 @@ function painted(video, width, height) {
 
 /** How much two pictures differ, from 0 to 1. */
 function change(before, now) {
-  return now.grey.reduce((sum, value, at) => sum + Math.abs(value - before.grey[at]), 0) / now.grey.length;
+  return (
+    now.grey.reduce((sum, value, at) => sum + Math.abs(value - before.grey[at]), 0) /
+    now.grey.length
+  );
 }

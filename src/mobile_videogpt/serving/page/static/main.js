@@ -100,10 +100,15 @@ function showTab(name) {
 
 function connectKeys() {
   addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]"))
+      return;
     if (event.key === "Escape") talk.stop();
     if (event.target.closest("input, textarea, select")) return;
-    const action = { "/": () => byId("question").focus(), ",": () => settings.open(), k: () => stage.video && stage.toggle() }[event.key];
+    const action = {
+      "/": () => byId("question").focus(),
+      ",": () => settings.open(),
+      k: () => stage.video && stage.toggle(),
+    }[event.key];
     if (!action) return;
     event.preventDefault();
     action();

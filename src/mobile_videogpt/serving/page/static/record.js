@@ -3,23 +3,36 @@
 import { byId, clock, showAlert } from "./dom.js";
 
 const LONGEST_S = 60;
-const KINDS = ["video/mp4;codecs=avc1.42E01E", "video/webm;codecs=vp9", "video/webm;codecs=vp8", "video/webm"];
+const KINDS = [
+  "video/mp4;codecs=avc1.42E01E",
+  "video/webm;codecs=vp9",
+  "video/webm;codecs=vp8",
+  "video/webm",
+];
 
 /** Open the camera; a refusal is an error in words. */
 export async function openCamera() {
   if (!navigator.mediaDevices?.getUserMedia)
-    throw new Error("This browser gives no camera to pages that come without TLS, other than from localhost.");
+    throw new Error(
+      "This browser gives no camera to pages that come without TLS, other than from localhost.",
+    );
   try {
     return await navigator.mediaDevices.getUserMedia({
-      video: { width: { ideal: 640 }, height: { ideal: 480 }, facingMode: { ideal: "environment" } },
+      video: {
+        width: { ideal: 640 },
+        height: { ideal: 480 },
+        facingMode: { ideal: "environment" },
+      },
     });
   } catch (error) {
-    throw new Error(REFUSALS[error.name] ?? `The camera cannot be used: ${error.message}`);
+    const text = REFUSALS[error.name] ?? `The camera cannot be used: ${error.message}`;
+    throw new Error(text, { cause: error });
   }
 }
 
 const REFUSALS = {
-  NotAllowedError: "The camera was not allowed. Allow it in the browser's address bar, then try again.",
+  NotAllowedError:
+    "The camera was not allowed. Allow it in the browser's address bar, then try again.",
   NotFoundError: "There is no camera.",
   NotReadableError: "The camera is in use by another program.",
 };

@@ -69,7 +69,9 @@ class Settings extends EventTarget {
     dialog.addEventListener("close", () => this.#take());
     dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
     addEventListener("key-wanted", () => {
-      const text = key.get() ? "The server does not know this key." : "This server wants an API key.";
+      const text = key.get()
+        ? "The server does not know this key."
+        : "This server wants an API key.";
       this.open(text);
     });
     this.show();
@@ -96,8 +98,10 @@ class Settings extends EventTarget {
 
   #showNumbers() {
     const temperature = Number(byId("temperature").value);
-    byId("frames-shown").value = byId("frames").value;
-    byId("temperature-shown").value = temperature ? temperature.toFixed(1) : "0: the likeliest words";
+    byId("frames-shown").textContent = byId("frames").value;
+    byId("temperature-shown").textContent = temperature
+      ? temperature.toFixed(1)
+      : "0: the likeliest words";
   }
 
   #take() {

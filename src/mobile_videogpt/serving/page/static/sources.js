@@ -59,11 +59,23 @@ async function showExamples(open) {
 
 function card(example, open) {
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  const film = make("video", { src: example.url, muted: true, loop: true, playsInline: true, tabindex: "-1", "aria-hidden": "true" });
+  const film = make("video", {
+    src: example.url,
+    muted: true,
+    loop: true,
+    playsInline: true,
+    tabindex: "-1",
+    "aria-hidden": "true",
+  });
   film.autoplay = !still;
   const choose = async () => {
     const blob = await (await fetch(example.url)).blob();
     open(blob, example.title, example);
   };
-  return make("button", { type: "button", class: "example", onclick: choose }, film, make("span", {}, icon("play"), example.title));
+  return make(
+    "button",
+    { type: "button", class: "example", onclick: choose },
+    film,
+    make("span", {}, icon("play"), example.title),
+  );
 }

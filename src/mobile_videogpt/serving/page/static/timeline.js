@@ -18,7 +18,11 @@ export class Timeline {
   wait(number) {
     this.frames = [];
     const places = Array.from({ length: number }, () => make("span", { class: "frame waiting" }));
-    this.#place(make("div", { class: "curve" }), make("div", { class: "strip" }, ...places), number);
+    this.#place(
+      make("div", { class: "curve" }),
+      make("div", { class: "strip" }, ...places),
+      number,
+    );
   }
 
   /** Nothing at all. */
@@ -33,7 +37,12 @@ export class Timeline {
     const buttons = this.frames.map((frame, number) => this.#button(frame, number));
     const strip = make(
       "div",
-      { class: "strip", role: "group", "aria-label": "Sampled frames", onkeydown: (e) => this.#move(e) },
+      {
+        class: "strip",
+        role: "group",
+        "aria-label": "Sampled frames",
+        onkeydown: (e) => this.#move(e),
+      },
       ...buttons,
     );
     this.curve = make("div", { class: "curve" });
@@ -89,9 +98,14 @@ export class Timeline {
   setTime(time) {
     this.time = time;
     if (!this.frames.length || !this.head) return;
-    const current = Math.max(0, this.frames.findLastIndex((frame) => frame.time <= time + 0.02));
+    const current = Math.max(
+      0,
+      this.frames.findLastIndex((frame) => frame.time <= time + 0.02),
+    );
     this.buttons.forEach((button, at) =>
-      at === current ? button.setAttribute("aria-current", "true") : button.removeAttribute("aria-current"),
+      at === current
+        ? button.setAttribute("aria-current", "true")
+        : button.removeAttribute("aria-current"),
     );
     const x = this.#position(time, current) * (this.width / this.frames.length);
     this.head.setAttribute("transform", `translate(${x.toFixed(1)} 0)`);
@@ -102,7 +116,11 @@ export class Timeline {
     const here = this.frames[current];
     const next = this.frames[current + 1];
     if (time < here.time) return current + 0.5;
-    const span = next ? next.time - here.time : this.frames.length > 1 ? here.time - this.frames[current - 1].time : 1;
+    const span = next
+      ? next.time - here.time
+      : this.frames.length > 1
+        ? here.time - this.frames[current - 1].time
+        : 1;
     const share = Math.min(next ? 1 : 0.5, (time - here.time) / (span || 1));
     return current + 0.5 + share;
   }
@@ -116,7 +134,12 @@ export class Timeline {
       HEIGHT - MARGIN - share * (HEIGHT - 2 * MARGIN),
     ]);
     const line = smooth(points);
-    const svg = draw("svg", { width: this.width, height: HEIGHT, role: "img", "aria-label": this.#summary() });
+    const svg = draw("svg", {
+      width: this.width,
+      height: HEIGHT,
+      role: "img",
+      "aria-label": this.#summary(),
+    });
     const [first, last] = [points[0], points[points.length - 1]];
     svg.append(
       draw("path", { class: "area", d: `${line} L${last[0]} ${HEIGHT} L${first[0]} ${HEIGHT} Z` }),
