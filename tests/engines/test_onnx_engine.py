@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from mobile_videogpt.chat import VideoChat
-from mobile_videogpt.engines import onnx_engine, videomamba
+from mobile_videogpt.engines import videomamba
 from mobile_videogpt.engines.base import GenerationOptions
 from mobile_videogpt.synthetic import make_clip
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from mobile_videogpt.engines.onnx import language_loops
+from mobile_videogpt.engines.onnx import language_loops, language_session
 from mobile_videogpt.engines.onnx.export import ExportFormats, export_model
 from mobile_videogpt.engines.onnx.key_value_cache import SLACK, KeyValueCache
 from mobile_videogpt.engines.onnx.manifest import Manifest
@@ -262,7 +262,7 @@ def test_work_in_pieces_gives_what_it_gives_at_once(chat, engine, videos, monkey
 
     said, scores = everything()
     pauses = []
-    monkeypatch.setattr(onnx_engine, "TOKENS_AT_ONCE", 16)
+    monkeypatch.setattr(language_session, "TOKENS_AT_ONCE", 16)
     monkeypatch.setattr(engine, "pause", lambda: pauses.append(1))
     in_pieces = everything()
     assert in_pieces[0] == said and len(pauses) > 20

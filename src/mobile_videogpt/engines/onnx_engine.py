@@ -26,7 +26,7 @@ from mobile_videogpt.engines.base import (
 from mobile_videogpt.engines.decoding import TokenChooser, generate_ids
 from mobile_videogpt.engines.memory import give_memory_back
 from mobile_videogpt.engines.onnx.key_value_cache import KeyValueCache
-from mobile_videogpt.engines.onnx.language_session import CHUNK, LanguageSession
+from mobile_videogpt.engines.onnx.language_session import LanguageSession
 from mobile_videogpt.engines.onnx.manifest import Manifest
 from mobile_videogpt.engines.onnx.sessions import frugal_run, open_session
 from mobile_videogpt.engines.videomamba import VideoMambaRunner, open_runner
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 # Frames that the image encoder takes at once: what lies between its layers stays small.
 FRAMES_AT_ONCE = 2
-# Tokens of a prompt between two pauses, where somebody wants them.
-TOKENS_AT_ONCE = 2 * CHUNK
 
 
 class OnnxEngine:
@@ -87,7 +85,11 @@ class OnnxEngine:
         """The format in which each part's matrices are multiplied."""
         formats = {name: part.number_format for name, part in self.manifest.parts.items()}
         runner = self._open_video_runner(self.config.num_kept_frames)
-        return formats if runner is None else {**formats, "video_encoder": runner.number_format}
+        if runner is not None:
+            formats["video_encoder"] = runner.number_format
+        if self._language.prompt_format is not None:
+            formats["prefill"] = self._language.prompt_format
+        return formats
 
     def stopwatch(self) -> Stopwatch:
         """A stopwatch; the CPU works in the open."""
@@ -184,7 +186,7 @@ class OnnxEngine:
         is_visual = np.asarray(token_ids) == self.config.video_token_id
         embeds[is_visual] = visual_embeds[0].float().numpy()
         cache = self._language.new_cache(len(token_ids))
-        self._fill(cache, embeds, places.astype(np.int64))
+        self._language.fill(cache, embeds, places.astype(np.int64), self.pause)
         gap = int(places[-1]) + 1 - len(token_ids)
         return Prefix(token_ids=tuple(token_ids), state=cache.keep(), gap=gap)
 
@@ -229,7 +231,7 @@ class OnnxEngine:
         longest = max(len(ids) for ids in continuations)
         with prefix.state.continued(len(token_ids) + longest) as cache:
             if before:
-                self._fill(cache, *self._inputs(before, cache, prefix.gap))
+                self._language.fill(cache, *self._inputs(before, cache, prefix.gap), self.pause)
             start, logs = cache.length, []
             for one in in_pieces(len(continuations), 1, self.pause or go_on):
                 ids = [last, *continuations[one.start]]
@@ -271,16 +273,8 @@ class OnnxEngine:
         self, token_ids: Sequence[int], cache: KeyValueCache, gap: int
     ) -> torch.Tensor:
         """Read `token_ids` after what `cache` holds, extend it; logits of what follows, (1, V)."""
-        if self.pause is not None and len(token_ids) > TOKENS_AT_ONCE:
-            self._fill(cache, *self._inputs(token_ids[:-1], cache, gap))
-            token_ids = token_ids[-1:]
-        logits = self._language.logits(cache, *self._inputs(token_ids, cache, gap))
-        return torch.from_numpy(logits)
-
-    def _fill(self, cache: KeyValueCache, embeds: np.ndarray, positions: np.ndarray) -> None:
-        """Read (L, E) into the cache."""
-        for some in in_pieces(len(embeds), TOKENS_AT_ONCE, self.pause):
-            self._language.fill(cache, embeds[some], positions[some])
+        inputs = self._inputs(token_ids, cache, gap)
+        return torch.from_numpy(self._language.logits(cache, *inputs, pause=self.pause))
 
     def _inputs(
         self, token_ids: Sequence[int], cache: KeyValueCache, gap: int

@@ -1,7 +1,7 @@
-"""The exported language model's 4-bit weights, as its graph holds them, without ONNX Runtime.
+"""The exported language model's weights, as its graphs hold them, without ONNX Runtime.
 
 They stay where the export put them: their file is mapped, and nothing is packed a second time. Of
-the graph only the order is read in which it names them.
+a graph only the order is read in which it names them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto
+    from onnx import NodeProto, ValueInfoProto
 
 _PER_LAYER = 4  # matrices: queries, keys and values; out; gate and up; down
 
@@ -69,46 +69,116 @@ class StoredLanguageModel:
     @staticmethod
     def read(path: Path) -> StoredLanguageModel | None:
         """Map the weights of a graph; None if its matrices are in another format."""
-        import onnx
-
-        model = onnx.load(str(path), load_external_data=False)
-        constants = _Constants(path.parent, model)
-        nodes: dict[str, list[NodeProto]] = {}
-        for node in model.graph.node:
-            nodes.setdefault(node.op_type, []).append(node)
-        first = nodes.get("SimplifiedLayerNormalization", [])
-        norms = [node.input[1] for node in first]
-        norms += [node.input[2] for node in nodes.get("SkipSimplifiedLayerNormalization", [])]
-        matrices = [constants.matrix(node) for node in nodes.get("MatMulNBits", [])]
-        if len(first) != 1 or len(matrices) != _PER_LAYER * (len(norms) // 2) + 1:
+        graph = _StoredGraph(path)
+        matrices = [graph.matrix(node) for node in graph.nodes.get("MatMulNBits", [])]
+        norms = graph.norms()
+        if len(matrices) != _PER_LAYER * (len(norms) // 2) + 1:
             return None
-        cosines, sines = map(constants.array, nodes["RotaryEmbedding"][0].input[2:4])
-        heads, width = _sizes_of_cache(model)
+        cosines, sines = graph.turns()
+        keys = [value for value in graph.inputs if value.startswith("past.0.key.")]
         return StoredLanguageModel(
             matrices=matrices,
-            norms=np.stack([constants.array(name) for name in norms]),
-            epsilon=_attributes(first[0])["epsilon"],
+            norms=norms,
+            epsilon=graph.epsilon(),
+            cosines=cosines,
+            sines=sines,
+            heads=len(keys),
+            width=graph.inputs[keys[0]][1],
+            is_coarse="states" in graph.outputs,
+        )
+
+
+@dataclass(frozen=True)
+class Levels:
+    """One 8-bit matrix, as `to_int8` makes it."""
+
+    levels: np.ndarray
+    """(inputs, outputs) int8"""
+    scales: np.ndarray
+    """(outputs,) float32"""
+
+
+@dataclass(frozen=True)
+class StoredPrefill:
+    """What the graph holds that only fills the cache, in the order in which it is used."""
+
+    matrices: list[Levels]
+    """Four of each layer; of the last one the first."""
+    norms: np.ndarray
+    """(2 * layers - 1, E) float32"""
+    biases: np.ndarray
+    """(layers, QKV) float32"""
+    epsilon: float
+    cosines: np.ndarray
+    sines: np.ndarray
+    """(positions, head width / 2) float32"""
+    heads: int
+    """Of keys, and of values."""
+    width: int
+    """Of a head."""
+
+    @property
+    def layers(self) -> int:
+        """Of the decoder."""
+        return len(self.biases)
+
+    @property
+    def query_heads(self) -> int:
+        """Of queries."""
+        return self.biases.shape[1] // self.width - 2 * self.heads
+
+    @staticmethod
+    def read(path: Path) -> StoredPrefill | None:
+        """Map the weights of a graph; None if its matrices are in another format."""
+        graph = _StoredGraph(path)
+        products = graph.nodes.get("MatMulIntegerToFloat", [])
+        sums = [node.input[1] for node in graph.nodes.get("Add", [])]
+        norms = graph.norms()
+        if not sums or len(products) != _PER_LAYER * (len(sums) - 1) + 1:
+            return None
+        cosines, sines = graph.turns()
+        _, heads, _, width = graph.inputs["past.0.key"]
+        return StoredPrefill(
+            matrices=[Levels(*map(graph.array, (n.input[1], n.input[3]))) for n in products],
+            norms=norms,
+            biases=np.stack([graph.array(name) for name in sums]),
+            epsilon=graph.epsilon(),
             cosines=cosines,
             sines=sines,
             heads=heads,
             width=width,
-            is_coarse=any(output.name == "states" for output in model.graph.output),
         )
 
 
-def _sizes_of_cache(model: ModelProto) -> tuple[int, int]:
-    """How many heads of keys, and how wide they are; of inputs named past.LAYER.key.HEAD."""
-    keys = [value for value in model.graph.input if value.name.startswith("past.0.key.")]
-    return len(keys), keys[0].type.tensor_type.shape.dim[1].dim_value
+class _StoredGraph:
+    """A graph's nodes by operator, in their order, and its constants; large ones are mapped."""
 
+    def __init__(self, path: Path) -> None:
+        import onnx
 
-class _Constants:
-    """The constants of a graph; large ones are mapped."""
-
-    def __init__(self, folder: Path, model: ModelProto) -> None:
-        self._folder = folder
-        self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+        graph = onnx.load(str(path), load_external_data=False).graph
+        self._folder = path.parent
+        self._tensors = {tensor.name: tensor for tensor in graph.initializer}
         self._files: dict[str, np.memmap] = {}
+        self.nodes: dict[str, list[NodeProto]] = {}
+        for node in graph.node:
+            self.nodes.setdefault(node.op_type, []).append(node)
+        self.inputs = {value.name: _shape(value) for value in graph.input}
+        self.outputs = {value.name for value in graph.output}
+
+    def norms(self) -> np.ndarray:
+        """Weights of all RMS norms, (norms, E): one stands alone, the others add a residual."""
+        names = [node.input[1] for node in self.nodes["SimplifiedLayerNormalization"]]
+        names += [node.input[2] for node in self.nodes["SkipSimplifiedLayerNormalization"]]
+        return np.stack([self.array(name) for name in names])
+
+    def epsilon(self) -> float:
+        """Of the norms."""
+        return _attributes(self.nodes["SimplifiedLayerNormalization"][0])["epsilon"]
+
+    def turns(self) -> list[np.ndarray]:
+        """Cosines and sines of the rotary positions."""
+        return [self.array(name) for name in self.nodes["RotaryEmbedding"][0].input[2:4]]
 
     def array(self, name: str) -> np.ndarray:
         """A constant by its name."""
@@ -134,6 +204,11 @@ class _Constants:
             bias=self.array(bias) if bias else None,
             width=_attributes(node)["K"],
         )
+
+
+def _shape(value: ValueInfoProto) -> list[int]:
+    """0 where a size varies."""
+    return [size.dim_value for size in value.type.tensor_type.shape.dim]
 
 
 def _attributes(node: NodeProto) -> dict[str, Any]:
