@@ -76,6 +76,16 @@ def test_examples_are_films_that_the_model_never_saw(http, miniature):
     assert http.get("/page/examples/other.mp4").status_code == 404
 
 
+def test_models_tell_how_they_run(http, miniature):
+    (model,) = http.get("/v1/models").json()["data"]
+    assert model["mobile_videogpt"] == {
+        "engine": "torch",
+        "dtype": miniature.dtype,
+        "device": "cpu",
+        "num_frames": 16,
+    }
+
+
 def test_frames_of_an_upload_are_what_the_model_sees(http, upload, miniature, clip_bytes):
     seen = http.get(f"/v1/files/{upload}/frames").json()
     video = miniature.open(io.BytesIO(clip_bytes(3)))

@@ -154,6 +154,7 @@ def test_fewer_frames_are_looked_at_when_the_settings_say_so(open_page, shared_s
     page = open_page(shared_server)
     show(page, clip)
     page.get_by_role("button", name="Settings").click()
+    expect(page.locator("#facts")).to_contain_text("torch")
     page.locator("#frames").fill("4")
     page.get_by_label("From (s)").fill("1")
     page.get_by_role("button", name="Done").click()

@@ -8,7 +8,7 @@ import { connectSources } from "./sources.js";
 import { Stage, Video } from "./stage.js";
 import { Talk } from "./talk.js";
 
-const stage = new Stage((seen) => settings.know(seen.frame_times.length));
+const stage = new Stage();
 const talk = new Talk(stage);
 const live = new Live();
 

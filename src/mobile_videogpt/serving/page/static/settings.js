@@ -36,24 +36,17 @@ class Settings extends EventTarget {
     byId("from").value = byId("to").value = "";
   }
 
-  /** Take how many frames the model looks at, as its first look tells. */
-  know(mostFrames) {
-    this.mostFrames = mostFrames;
-    this.show();
-  }
-
   /** Take what is known of the model. */
   describe(model) {
-    const facts = {
-      Model: model.id,
-      Engine: model.engine,
-      Precision: model.dtype,
-      Device: model.device,
-    };
-    const rows = Object.entries(facts).filter(([, value]) => typeof value === "string");
+    const { engine, dtype, device, num_frames } = model.mobile_videogpt;
+    this.mostFrames = num_frames;
+    const facts = { Model: model.id, Engine: engine, Numbers: dtype, Device: device };
     byId("facts").replaceChildren(
-      ...rows.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))),
+      ...Object.entries(facts).map(([name, value]) =>
+        make("div", {}, make("dt", {}, name), make("dd", {}, value)),
+      ),
     );
+    if (!byId("settings").open) this.show();
   }
 
   /** Connect the dialog. */

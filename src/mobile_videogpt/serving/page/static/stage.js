@@ -18,8 +18,7 @@ export class Video {
 }
 
 export class Stage {
-  constructor(onLook) {
-    this.onLook = onLook;
+  constructor() {
     this.video = null;
     this.player = byId("player");
     this.timeline = new Timeline(byId("timeline"), (time, number) => this.#seek(time, number));
@@ -106,7 +105,6 @@ export class Stage {
     byId("why").textContent =
       `All ${length} frames go through the image encoder; the ${kept} that draw most attention ` +
       "also go through the video encoder, which sees how things move.";
-    this.onLook(seen);
   }
 
   #say(text) {
