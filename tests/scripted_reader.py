@@ -41,6 +41,7 @@ class ScriptedReader:
         self.is_closed = True
 
     def wait(self, after, timeout_s):
+        assert after == self.frames_decoded, "a frame that is known is not waited for"
         for _ in range(next(self._steps, 1)):
             pixels = next(self._waiting, None)
             if pixels is None:

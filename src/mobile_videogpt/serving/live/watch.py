@@ -53,7 +53,8 @@ class Watch:
         self._settings = settings
         self._rules = [_Rule(condition) for condition in settings.conditions]
         self._changes = ChangeDetector()
-        self._seen = 0  # number of the last frame that was looked at
+        self._newest = 0  # number of the newest frame there is
+        self._seen = 0  # of the last frame that was asked about
         self._looked_at = 0  # of the last frame that was looked at for changes
         self._dropped = 0
         self._encoded = 0  # frames of all time when the last window was asked about
@@ -77,10 +78,11 @@ class Watch:
         reader.start()
         try:
             while True:
-                reader.wait(max(self._seen, self._looked_at), _WAIT_S)
+                reader.wait(self._newest, _WAIT_S)
                 is_over = reader.is_over  # before looking: nothing may come in between
                 yield from self._notices()
                 frames = reader.latest(self._settings.window_s)
+                self._newest = frames[-1].number if frames else 0
                 trigger = self._trigger(frames, is_over)
                 if trigger is not None:
                     yield from self._ask(frames, trigger)
