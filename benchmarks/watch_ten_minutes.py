@@ -149,6 +149,9 @@ def describe_answers(records: list[Any], clips: list[Any], camera: RtspCamera) -
         "objects_named": objects_named(told),
         "lag_s": {
             "median": round(statistics.median(lags), 3) if lags else None,
+            "nine_of_ten": round(statistics.quantiles(lags, n=10)[-1], 3)
+            if len(lags) > 1
+            else None,
             "most": max(lags, default=None),
         },
         "frames_encoded_per_window": round(
