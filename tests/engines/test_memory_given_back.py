@@ -3,9 +3,10 @@
 import mmap
 import sys
 
+import numpy as np
 import pytest
 
-from mobile_videogpt.engines.memory import forget_file, give_memory_back
+from mobile_videogpt.engines.memory import forget_array, forget_file, give_memory_back
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux's own calls")
 
@@ -47,6 +48,22 @@ def test_what_was_written_stays(tmp_path):
         mapped[5] = 7
         forget_file("notes.data")
         assert mapped[5] == 7
+
+
+def test_arrays_of_a_file_are_forgotten_and_others_are_left_alone(tmp_path):
+    content = np.arange(1 << 20, dtype=np.int32)
+    content.tofile(tmp_path / "levels.data")
+    mapped = np.memmap(tmp_path / "levels.data", np.int32, "r")[5:]
+    assert mapped.sum() and resident_kb("levels.data") > 3_000
+    forget_array(mapped)
+    assert resident_kb("levels.data") < 1_000
+    assert (mapped == content[5:]).all()
+    changed = np.memmap(tmp_path / "levels.data", np.int32, "c")
+    changed[:] = 3
+    own = np.full(1 << 20, 7)
+    for array in (changed, own):
+        forget_array(array)
+    assert (changed == 3).all() and (own == 7).all()
 
 
 def test_libraries_that_are_forgotten_still_work():

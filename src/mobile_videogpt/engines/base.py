@@ -166,6 +166,9 @@ class Prefix:
 class Engine(Protocol):
     """Runs the model: encode a video once, then generate or score on its prefix many times."""
 
+    name: str
+    """One of `ENGINES`."""
+
     pause: Pause
     """Set by who shares the engine's thread with answers under way: it is called within all that
     takes long, and may decode and read other prompts. What it takes counts into `Stopwatch`es."""

@@ -8,8 +8,11 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Iterator
+from mmap import PAGESIZE
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 _DONTNEED = 4  # Linux's MADV_DONTNEED
 
@@ -39,6 +42,20 @@ def forget_file(name: str) -> None:
         return
     for start, end in _unwritten(name):
         advise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _DONTNEED)
+
+
+def forget_array(array: np.ndarray) -> None:
+    """Let go of the pages of an array that is mapped from a file, as `forget_file` does.
+
+    An array that is no `np.memmap`, or may be written to, stays as it is.
+    """
+    advise = getattr(_libc(), "madvise", None)
+    if advise is None or not isinstance(array, np.memmap) or array.flags.writeable:
+        return
+    first = -(-array.ctypes.data // PAGESIZE) * PAGESIZE
+    last = (array.ctypes.data + array.nbytes) // PAGESIZE * PAGESIZE
+    if last > first:
+        advise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), _DONTNEED)
 
 
 def _unwritten(name: str) -> Iterator[tuple[int, int]]:

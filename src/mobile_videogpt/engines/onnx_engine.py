@@ -54,6 +54,7 @@ class OnnxEngine:
         ValueError: it is no such folder, or ONNX Runtime is not installed.
     """
 
+    name = "onnx"
     device = torch.device("cpu")
 
     def __init__(

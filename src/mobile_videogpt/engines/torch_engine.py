@@ -53,6 +53,8 @@ class TorchEngine:
         end_token_ids: generation stops at any of these.
     """
 
+    name = "torch"
+
     def __init__(
         self, model: MobileVideoGPTForConditionalGeneration, end_token_ids: Sequence[int]
     ) -> None:

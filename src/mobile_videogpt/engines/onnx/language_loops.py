@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mobile_videogpt.engines.memory import forget_array
 from mobile_videogpt.engines.onnx.key_value_cache import KeyValueCache
 from mobile_videogpt.engines.onnx.language_graph import FILE
 from mobile_videogpt.engines.onnx.stored_graph import Matrix, StoredLanguageModel
@@ -78,6 +79,12 @@ class LanguageLoops:
             np.float32(self.width**-0.5),
             *((0,) * count for count in counts),
         )
+
+    def forget(self) -> None:
+        """Let the weights' pages go until the next token is read."""
+        for matrix in self._stored.matrices:
+            forget_array(matrix.weights)
+            forget_array(matrix.scales)
 
     def read(
         self, cache: KeyValueCache, embeds: np.ndarray, positions: np.ndarray, wanted: int

@@ -78,6 +78,8 @@ class LanguageSession:
         """
         assert cache.length + len(embeds) <= cache.capacity, "the cache has no room for these"
         if self._prompts is not None and len(embeds) >= FEWEST_TOKENS:
+            if self._loops is not None:
+                self._loops.forget()  # not both models' weights at once
             self._prompts.read(cache, embeds, positions, pause)
             return
         for some in in_pieces(len(embeds), TOKENS_AT_ONCE, pause):

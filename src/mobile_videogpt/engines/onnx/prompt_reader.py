@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mobile_videogpt.engines.base import Pause, go_on, in_pieces
-from mobile_videogpt.engines.memory import forget_file
+from mobile_videogpt.engines.memory import forget_array, give_memory_back
 from mobile_videogpt.engines.onnx.key_value_cache import KeyValueCache
 from mobile_videogpt.engines.onnx.stored_graph import StoredPrefill
 from mobile_videogpt.engines.team import Member, run_together
@@ -39,7 +39,7 @@ def open_prompt_reader(path: Path) -> PromptReader | None:
     if not data.is_file() or data.stat().st_size < WORTHWHILE_BYTES or not _has_units():
         return None
     model = StoredPrefill.read(path)
-    return PromptReader(model, path) if model is not None and has_numba() else None
+    return PromptReader(model) if model is not None and has_numba() else None
 
 
 @cache
@@ -54,11 +54,10 @@ class PromptReader:
 
     Args:
         model: what the graph holds.
-        path: of the graph.
     """
 
-    def __init__(self, model: StoredPrefill, path: Path) -> None:
-        self._model, self._path = model, path
+    def __init__(self, model: StoredPrefill) -> None:
+        self._model = model
 
     def read(
         self, cache: KeyValueCache, embeds: np.ndarray, positions: np.ndarray, pause: Pause = None
@@ -74,8 +73,11 @@ class PromptReader:
         run = _Pass(self._model, cache, embeds, positions)
         for layers in in_pieces(self._model.layers, LAYERS_AT_ONCE, pause or go_on):
             run_together(partial(run.work, layers=layers))
-            forget_file(self._path.name)  # beside other weights, all of these would be too many
+            for matrix in self._model.matrices[4 * layers.start : 4 * layers.stop]:
+                forget_array(matrix.levels)  # all of them would be much memory beside the others
         cache.length += len(embeds)
+        del run
+        give_memory_back()
 
 
 class _Pass:
