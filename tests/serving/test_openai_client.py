@@ -225,6 +225,9 @@ def test_two_videos_in_one_dialogue(client, miniature, clip_bytes):
 
 def test_the_model_is_listed(client):
     assert [model.id for model in client.models.list()] == [NAME]
-    assert client.models.retrieve(NAME).id == NAME
+    model = client.models.retrieve(NAME)
+    assert model.id == NAME
+    facts = {"engine": "torch", "dtype": "float32", "device": "cpu", "num_frames": 16}
+    assert facts.items() <= model.mobile_videogpt.items()
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("gpt-4o")

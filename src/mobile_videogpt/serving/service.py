@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mobile_videogpt.serving.decoding.pool import DecodePool
 from mobile_videogpt.serving.errors import bad_request, shutting_down, too_late
@@ -43,19 +43,13 @@ class Service:
         self.settings = settings
         self.name = name
         self.created = int(time.time())
-        self.model_facts: dict[str, Any] = {
-            "engine": chat.engine.name,
-            "dtype": chat.dtype,
-            "device": str(chat.engine.device),
-            "frames": chat.config.num_frames,
-            "context_length": chat.config.text_config.max_position_embeddings,
-        }
         self.frames_per_video = chat.config.num_frames
         self.runs_as = {
-            "engine": "onnx" if chat.model is None else "torch",
+            "engine": chat.engine.name,
             "dtype": chat.dtype,
             "device": chat.engine.device.type,
             "num_frames": chat.config.num_frames,
+            "context_length": chat.config.text_config.max_position_embeddings,
         }
         """How the model is executed, for clients to see."""
         self.longest_text = _CHARACTERS_PER_TOKEN * chat.config.text_config.max_position_embeddings

@@ -122,7 +122,6 @@ def _general_routes(service: Service, metrics: Metrics) -> APIRouter:
         "object": "model",
         "created": service.created,
         "owned_by": "mobile-videogpt",
-        **service.model_facts,
         "mobile_videogpt": service.runs_as,
     }
 
