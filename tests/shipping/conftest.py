@@ -1,17 +1,9 @@
-"""A port where nobody listens, and one that answers whatever it is told to."""
+"""A port that answers whatever it is told to."""
 
-import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-
-
-@pytest.fixture
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @pytest.fixture

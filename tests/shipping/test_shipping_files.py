@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ports import free_port
 
 from mobile_videogpt.cli.main import build_parser
 
@@ -99,8 +100,8 @@ def test_the_health_check_tells_a_server_from_none(health_check, answering_port)
     assert health_check(port) != 0
 
 
-def test_the_health_check_fails_where_nobody_listens(health_check, free_port):
-    assert health_check(free_port) != 0
+def test_the_health_check_fails_where_nobody_listens(health_check):
+    assert health_check(free_port()) != 0
 
 
 def test_the_service_runs_a_command_that_exists_and_waits_for_its_end():

@@ -7,7 +7,6 @@ import io
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ports import free_port
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
@@ -64,7 +65,7 @@ class Reader:
         self.folder = folder
         self._names: dict[str, Any] = {"__name__": "__main__"}
         self._servers: list[subprocess.Popen[str]] = []
-        self._port = free_port()
+        self._port = str(free_port())
         shutil.copytree(ROOT / "examples", folder / "examples")
         self._environment = environment(folder / ".programs")
 
@@ -139,10 +140,3 @@ def environment(programs: Path) -> dict[str, str]:
     search = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
     path = os.pathsep.join([str(programs), os.environ["PATH"]])
     return {**os.environ, "PATH": path, "PYTHONPATH": search}
-
-
-def free_port() -> str:
-    """A port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return str(listener.getsockname()[1])
