@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ class Served:
 
     Args:
         options: of the command.
+        program: what Python runs instead of the package.
     """
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, program: Sequence[str] = ("-m", "mobile_videogpt")) -> None:
         start = time.perf_counter()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "mobile_videogpt", "serve", "--port", "0", *options],
+            [sys.executable, *program, "serve", "--port", "0", *options],
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -4,8 +4,8 @@
         python benchmarks/serving_gaps.py
 
 A full-size model with random weights (preset 0.5b). One client streams a long answer; another sends
-new videos in full HD, one after the other, and is timed with and without the first. Prints one JSON
-document.
+new videos in full HD, one after the other, and is timed with and without the first. The same once
+more with a server that does nothing in the engine's pauses. Prints one JSON document.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import base64
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -28,6 +29,8 @@ import numpy as np
 from served import Served
 
 from mobile_videogpt.benchmark.stand_in import random_checkpoint
+from mobile_videogpt.cli import main as cli
+from mobile_videogpt.serving.scheduling.scheduler import Scheduler
 
 TIMEOUT = httpx.Timeout(600.0)
 SIZE, SECONDS, RATE = (1920, 1080), 16, 4
@@ -45,10 +48,19 @@ def main() -> None:
     model = args.model or str(random_checkpoint("0.5b"))
     films = [film(seed) for seed in range(2 * args.rounds + 2)]
     options = ("--engine", args.engine, "--dtype", args.dtype, "--request-timeout", "600")
-    with Served("--model", model, "--served-name", "model", *options) as server:
-        document = asyncio.run(measure(server, films))
-    settings = {"preset": "0.5b", "engine": args.engine, "dtype": args.dtype, "video": [*SIZE]}
-    print(json.dumps({**settings, **document}))
+    options += ("--model", model, "--served-name", "model")
+    document: dict[str, Any] = {"preset": "0.5b", "engine": args.engine, "dtype": args.dtype}
+    document |= {"video": [*SIZE], "threads": os.environ.get("OMP_NUM_THREADS", "all")}
+    for name, program in (("in_one_go", (__file__,)), ("in_pieces", ("-m", "mobile_videogpt"))):
+        with Served(*options, program=program) as server:
+            document[name] = asyncio.run(measure(server, films))
+    print(json.dumps(document))
+
+
+def serve_in_one_go() -> int:
+    """The server, but for what it does while a video is taken in."""
+    Scheduler._meanwhile = lambda _: None  # type: ignore[method-assign]
+    return cli.main()
 
 
 def film(seed: int) -> bytes:
@@ -158,4 +170,6 @@ def waits(arrivals: list[float], spans: list[tuple[float, float]]) -> dict[str, 
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["serve"]:
+        sys.exit(serve_in_one_go())
     main()
