@@ -34,7 +34,7 @@ def nothing_is_collected() -> Iterator[None]:
 def held() -> tuple[int, int]:
     """How many threads there are, and how many of FFmpeg's things Python holds."""
     threads = len(os.listdir(THREADS)) if THREADS.exists() else 0
-    return threads, sum(isinstance(thing, HELD) for thing in gc.get_objects())
+    return threads, sum(issubclass(type(thing), HELD) for thing in gc.get_objects())
 
 
 def grown(before: tuple[int, int]) -> list[int]:
