@@ -246,7 +246,7 @@ def test_compiled_loops_stand_in_for_the_video_encoders_graph(
     expected = videos[0].visual_embeds
     error = (tokens.visual_embeds - expected).norm() / expected.norm()
     assert error < (1e-3 if encoders == "float32" else 0.05)
-    half = "bfloat16" if videomamba._has_bfloat16() else "float32"
+    half = "bfloat16" if videomamba.multiplies_bfloat16() else "float32"
     wanted = "float32" if encoders == "float32" else half
     assert engine.number_formats()["video_encoder"] == wanted
 

@@ -32,7 +32,7 @@ def folder(chat, tmp_path_factory):
 def reader(folder, monkeypatch):
     """That of the built-in model, on any processor: PyTorch multiplies bfloat16 on all, slowly."""
     monkeypatch.setattr(prompt_reader, "WORTHWHILE_BYTES", 0)
-    monkeypatch.setattr(prompt_reader, "_has_units", lambda: True)
+    monkeypatch.setattr(prompt_reader, "has_bfloat16_units", lambda: True)
     monkeypatch.setattr(prompt_reader, "ROWS_AT_ONCE", 10)
     found = open_prompt_reader(folder / "prefill.onnx")
     assert isinstance(found, PromptReader)
@@ -119,9 +119,9 @@ def test_a_session_reads_long_prompts_with_it(folder, reader, monkeypatch):
 
 def test_it_is_left_out_where_it_does_not_apply(folder, chat, tmp_path, monkeypatch):
     path = folder / "prefill.onnx"
-    monkeypatch.setattr(prompt_reader, "_has_units", lambda: True)
+    monkeypatch.setattr(prompt_reader, "has_bfloat16_units", lambda: True)
     assert open_prompt_reader(path) is None  # so small a model does not need it
     monkeypatch.setattr(prompt_reader, "WORTHWHILE_BYTES", 0)
     assert open_prompt_reader(tmp_path / "prefill.onnx") is None
-    monkeypatch.setattr(prompt_reader, "_has_units", lambda: False)
+    monkeypatch.setattr(prompt_reader, "has_bfloat16_units", lambda: False)
     assert open_prompt_reader(path) is None

@@ -74,7 +74,7 @@ def test_of_any_size(sizes):
 
 @pytest.mark.parametrize("has_bfloat16", [True, False])
 def test_bfloat16_stays_close(threads, has_bfloat16, monkeypatch):
-    monkeypatch.setattr(videomamba, "_has_bfloat16", lambda: has_bfloat16)
+    monkeypatch.setattr(videomamba, "multiplies_bfloat16", lambda: has_bfloat16)
     assert 1e-5 < error_of(is_half=True, hidden_size=96) < 0.01
 
 
@@ -87,7 +87,7 @@ def test_from_a_file(tmp_path, is_half, monkeypatch):
     run = open_runner(path, model.config, 4)
     expected = VideoMambaRunner(runner_tensors(model, is_half), model.config)(pixels)
     assert run is not None and torch.equal(run(pixels), expected)
-    is_rounded = is_half and videomamba._has_bfloat16()
+    is_rounded = is_half and videomamba.multiplies_bfloat16()
     assert run.number_format == ("bfloat16" if is_rounded else "float32")
     assert open_runner(tmp_path / "other", model.config, 4) is None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 
 from mobile_videogpt.engines.int8 import has_int8_kernel
@@ -85,3 +87,20 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+@cache
+def multiplies_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16."""
+    return _cpu_has("_is_avx512_bf16_supported")
+
+
+@cache
+def has_bfloat16_units() -> bool:
+    """Whether it has matrix units for bfloat16 (AMX): some eight times as fast as float32."""
+    return multiplies_bfloat16() and _cpu_has("_is_amx_tile_supported")
+
+
+def _cpu_has(name: str) -> bool:
+    supported = getattr(torch.cpu, name, None)  # PyTorch's own test, not a public one
+    return bool(supported and supported())

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from transformers import Qwen2ForCausalLM
 from transformers.cache_utils import Cache
 
+from mobile_videogpt.engines.devices import has_bfloat16_units
 from mobile_videogpt.engines.int8 import ROWS_AT_ONCE, Int8Linear, gated_mlp, project
 
 
@@ -35,7 +36,11 @@ class Qwen2Runner:
         self._lm_head = language_model.lm_head
         self._heads = config.num_attention_heads
         self._kv_heads = config.num_key_value_heads
-        self._width = self._model.layers[0].self_attn.head_dim
+        attention = self._model.layers[0].self_attn
+        self._width = attention.head_dim
+        # Many tokens' attention. In an 8-bit model numbers were rounded more than this before.
+        is_rounded = isinstance(attention.q_proj, Int8Linear) and has_bfloat16_units()
+        self._attends_in = torch.bfloat16 if is_rounded else torch.float32
 
     @staticmethod
     def fits(language_model: Any) -> bool:
@@ -168,10 +173,11 @@ class Qwen2Runner:
         mask = None
         if length < total:
             mask = torch.ones(length, total, dtype=torch.bool).tril(total - length)
+        q, keys, values = (x.to(self._attends_in) for x in (q, keys, values))
         attended = F.scaled_dot_product_attention(
             q, keys, values, attn_mask=mask, is_causal=mask is None, enable_gqa=True
         )
-        return attended.transpose(1, 2)
+        return attended.float().transpose(1, 2)
 
     def _finish(self, layer: Any, hidden: Tensor, attended: Tensor) -> None:
         """Output projection and MLP, added to the residual stream in place."""

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from mobile_videogpt.config import VideoMambaConfig
 from mobile_videogpt.engines.base import Pause, in_pieces
+from mobile_videogpt.engines.devices import multiplies_bfloat16
 from mobile_videogpt.engines.memory import forget_file
 from mobile_videogpt.engines.team import Member, run_together
 from mobile_videogpt.models.scan_kernel import LANES, WORTHWHILE_STATES, decay_rates, has_numba
@@ -240,14 +241,11 @@ def _array(tensor: Tensor) -> Any:
 
 
 def _number_format(matrix: Tensor) -> torch.dtype:
-    return torch.bfloat16 if matrix.dtype == torch.bfloat16 and _has_bfloat16() else torch.float32
-
-
-@cache
-def _has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16."""
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(supported and supported())
+    return (
+        torch.bfloat16
+        if matrix.dtype == torch.bfloat16 and multiplies_bfloat16()
+        else torch.float32
+    )
 
 
 @cache

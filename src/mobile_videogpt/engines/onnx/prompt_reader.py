@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mobile_videogpt.engines.base import Pause, go_on, in_pieces
+from mobile_videogpt.engines.devices import has_bfloat16_units
 from mobile_videogpt.engines.memory import forget_array, give_memory_back
 from mobile_videogpt.engines.onnx.key_value_cache import KeyValueCache
 from mobile_videogpt.engines.onnx.stored_graph import StoredPrefill
@@ -36,17 +37,10 @@ WORTHWHILE_BYTES = 1 << 24
 def open_prompt_reader(path: Path) -> PromptReader | None:
     """That for an exported prefill graph; None where it does not apply or is not worth it."""
     data = path.with_name(path.name + ".data")
-    if not data.is_file() or data.stat().st_size < WORTHWHILE_BYTES or not _has_units():
+    if not data.is_file() or data.stat().st_size < WORTHWHILE_BYTES or not has_bfloat16_units():
         return None
     model = StoredPrefill.read(path)
     return PromptReader(model) if model is not None and has_numba() else None
-
-
-@cache
-def _has_units() -> bool:
-    """Whether this processor has matrix units for bfloat16, and PyTorch uses them."""
-    names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return all(bool(getattr(torch.cpu, name, bool)()) for name in names)
 
 
 class PromptReader:
