@@ -18,7 +18,7 @@ def table() -> str:
     """A row for each model, and what it was measured on."""
     document = json.loads(RESULT.read_text(encoding="utf-8"))
     lines = [
-        "| Model | Start to healthy | Memory at rest | after the first answer | its decoder |",
+        "| Model | Start to healthy | Memory at rest | After the first answer | One decoder |",
         "| --- | --- | --- | --- | --- |",
     ]
     for row in document["models"]:

@@ -24,7 +24,9 @@ LANGUAGES = {
     **{".sbatch": "bash", ".service": "ini", ".txt": "text", "": "text"},
     **{".html": "html", ".css": "css", ".js": "javascript"},
 }
+# Front matter: what the site's search leaves out; code takes the place of the side bars as well.
 NOT_SEARCHED = "---\nsearch:\n  exclude: true\n---\n\n"
+CODE = "---\nsearch:\n  exclude: true\nhide: [navigation, toc]\n---\n\n"
 _FENCE = re.compile(r"^(`{3,})[^\n]*\n.*?^\1$|`[^`\n]+`", flags=re.DOTALL | re.MULTILINE)
 _PICTURE = re.compile(r'(?<=<img src=")[^":]+(?=")')
 _LINK = re.compile(r"(?<=\]\()([^)\s#]+)(#[^)\s]*)?(?=\))")
@@ -95,13 +97,13 @@ def page_text(path: Path) -> str:
     """The page that shows a file or folder."""
     title = f"# `{path.relative_to(ROOT).as_posix()}`\n\n"
     if path.is_dir():
-        return NOT_SEARCHED + title + "\n".join(entries(path)) + "\n"
+        return CODE + title + "\n".join(entries(path)) + "\n"
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".md":
         return text if path.parent == ROOT else NOT_SEARCHED + text
     fence = "`" * max(4, 1 + max(map(len, re.findall("`+", text)), default=0))
     language = LANGUAGES[path.suffix]
-    return f'{NOT_SEARCHED}{title}{fence} {{ .{language} linenums="1" }}\n{text}\n{fence}\n'
+    return f'{CODE}{title}{fence} {{ .{language} linenums="1" }}\n{text}\n{fence}\n'
 
 
 def entries(folder: Path) -> Iterator[str]:
