@@ -78,12 +78,8 @@ def test_examples_are_films_that_the_model_never_saw(http, miniature):
 
 def test_models_tell_how_they_run(http, miniature):
     (model,) = http.get("/v1/models").json()["data"]
-    assert model["mobile_videogpt"] == {
-        "engine": "torch",
-        "dtype": miniature.dtype,
-        "device": "cpu",
-        "num_frames": 16,
-    }
+    told = {"engine": "torch", "dtype": miniature.dtype, "device": "cpu", "num_frames": 16}
+    assert told.items() <= model["mobile_videogpt"].items()
 
 
 def test_frames_of_an_upload_are_what_the_model_sees(http, upload, miniature, clip_bytes):

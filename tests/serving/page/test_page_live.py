@@ -19,6 +19,7 @@ def test_answers_come_with_their_times_until_it_is_stopped(live):
     live.get_by_role("button", name="Watch").click()
     expect(live.locator("#live-log li").nth(3)).to_be_visible()
     expect(live.locator("#on-air")).to_be_visible()
+    expect(live.locator("#caption")).to_be_visible()
     live.get_by_role("button", name="Stop").click()
     expect(live.locator("#on-air")).to_be_hidden()
     assert live.locator("#camera").evaluate("camera => camera.srcObject === null")

@@ -73,6 +73,7 @@ export class Live {
     byId("live-go").classList.toggle("primary", !isOn);
     byId("on-air").hidden = !isOn;
     byId("camera-hint").hidden = isOn;
+    byId("caption").hidden = true;
     for (const id of ["live-every", "live-span"]) byId(id).disabled = isOn;
   }
 
@@ -153,6 +154,8 @@ export class Live {
     log.prepend(item(entry, frame, log.firstElementChild?.dataset.answer === answer));
     while (log.children.length > MOST_ENTRIES) log.lastElementChild.remove();
     byId("live-download").disabled = false;
+    byId("caption").textContent = answer;
+    byId("caption").hidden = !answer;
     const skipped = this.skipped ? ` · ${count(this.skipped, "question")} left out` : "";
     byId("window-facts").textContent =
       `${fresh} new, ${this.size - fresh} encoded before · ${seconds(behind_s)} behind${skipped}`;
