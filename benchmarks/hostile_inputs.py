@@ -139,8 +139,10 @@ def _bombs() -> Iterator[tuple[str, bytes]]:
     """Small files that are large inside."""
     for width, height in ((60_000, 60_000), (2**31 - 1, 1), (1, 2**31 - 1), (0, 0)):
         yield f"png {width} x {height}", _png(width, height, b"\0" * 1000)
-    yield "png of solid 2800 x 2800", _solid_png(2800)
-    yield "png of solid 12000 x 12000", _solid_png(12_000)
+    yield "png of solid 2800 x 2800", _solid_png(2800, 2800)
+    yield "png of solid 12000 x 12000", _solid_png(12_000, 12_000)
+    for width, height in ((8_000_000, 1), (1, 60_000), (4_000_000, 2)):
+        yield f"strip of {width} x {height}", _solid_png(width, height)
     yield "gif of 60000 x 60000", _gif(60_000, 60_000, 1)
     yield "gif of 3800 x 2100, 3000 frames", _gif(3800, 2100, 3000)
     yield "gif of 1 x 1, 300000 frames", _gif(1, 1, 300_000)
@@ -163,9 +165,9 @@ def _png(width: int, height: int, pixels: bytes) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + data
 
 
-def _solid_png(side: int) -> bytes:
+def _solid_png(width: int, height: int) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(np.zeros((side, side), np.uint8)).save(file, "PNG")
+    Image.fromarray(np.zeros((height, width), np.uint8)).save(file, "PNG")
     return file.getvalue()
 
 
@@ -339,6 +341,18 @@ def _odd_documents() -> dict[str, Any]:
                 "json_schema": {"name": "a", "schema": {"type": "string", "pattern": "(a+)+$"}},
             }
         ),
+        "patterns": of(
+            {
+                **schema,
+                "json_schema": {
+                    "name": "a",
+                    "schema": {"allOf": [{"pattern": f".*{n}.*"} for n in range(40)]},
+                },
+            }
+        ),
+        "many parts": {
+            "messages": [{"role": "user", "content": [{"type": "text", "text": "a"}] * 300_000}]
+        },
         "many choices": of({"type": "choice", "choices": [str(n) for n in range(256)]}),
         "long choice": of({"type": "choice", "choices": ["red " * 5000, "b"]}),
         "start after end": {"messages": [message], "start": 9, "end": 1},

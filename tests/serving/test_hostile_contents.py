@@ -243,6 +243,32 @@ def uploads(**settings):
     return Uploads(ServerSettings(**settings))
 
 
+def test_a_good_video_beside_a_broken_one_is_not_kept(miniature, clip_bytes):
+    with running(twin(miniature)) as server:
+        urls = [data_url(clip_bytes(1)), data_url(clip_bytes(2)[:2000])]
+        content = [{"type": "video_url", "video_url": {"url": url}} for url in urls]
+        content.append({"type": "text", "text": QUESTION})
+        reply = post(server, {"messages": [{"role": "user", "content": content}]})
+        assert reply.status_code == 400
+        assert len(server.service.library) == 0
+
+
+def test_an_upload_that_is_known_is_not_read_again(miniature, clip_bytes, monkeypatch):
+    with running(twin(miniature)) as server:
+        uploads, read = server.service.uploads, []
+        whole = uploads.read
+        monkeypatch.setattr(uploads, "read", lambda *args: read.append(1) or whole(*args))
+        file = {"file": ("clip.mp4", clip_bytes(1))}
+        sent = httpx.post(f"{server.url}/v1/files", files=file).json()
+        part = {"type": "file", "file": {"file_id": sent["id"]}}
+        content = [part, {"type": "text", "text": QUESTION}]
+        body = {"messages": [{"role": "user", "content": content}]}
+        answers = [post(server, body).json() for _ in range(3)]
+        answers.append(post(server, {**about(clip_bytes(1)), "max_tokens": 128}).json())
+        assert len({answer["choices"][0]["message"]["content"] for answer in answers}) == 1
+        assert len(read) == 1 and server.service.library.misses == 1
+
+
 def test_who_fills_the_folder_loses_files_and_nobody_else():
     kept = uploads(max_upload_bytes=1000)
     old = kept.add(io.BytesIO(b"x" * 100), "old", 100, "modest")

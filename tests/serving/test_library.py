@@ -21,7 +21,7 @@ class Pool:
 
 
 def media(key, kind="video"):
-    return SimpleNamespace(key=key, kind=kind, files=key, sampling=None)
+    return SimpleNamespace(key=key, kind=kind, read=lambda: key, sampling=None)
 
 
 def decoded(capacity, *wanted):
@@ -54,3 +54,41 @@ def test_a_camera_does_not_drive_out_files(windows):
 def test_pictures_alone_have_all_of_the_room():
     pictures = [media(str(number), "pictures") for number in range(4)]
     assert decoded(4, *pictures, *pictures) == ["0", "1", "2", "3"]
+
+
+class SlowPool(Pool):
+    """Decodes when it is told to."""
+
+    def __init__(self):
+        super().__init__()
+        self.is_let_go = asyncio.Event()
+
+    async def decode(self, kind, files, sampling):
+        await self.is_let_go.wait()
+        return await super().decode(kind, files, sampling)
+
+
+def test_a_video_that_nobody_waits_for_is_not_kept():
+    async def ask():
+        pool = SlowPool()
+        library = VideoLibrary(pool, lambda clip: clip, 4)
+        asked = [asyncio.ensure_future(library.get(media("a"))) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        asked[0].cancel()
+        await asyncio.gather(asked[0], return_exceptions=True)
+        library.forget_unseen(media("a"))
+        assert len(library) == 1  # the other one waits
+        asked[1].cancel()
+        await asyncio.gather(asked[1], return_exceptions=True)
+        library.forget_unseen(media("a"))
+        assert len(library) == 0 and not library._wanted
+        pool.is_let_go.set()
+        held = await library.get(media("a"))
+        library.forget_unseen(media("a"))
+        assert len(library) == 0  # the model has not seen it
+        held = await library.get(media("a"))
+        held.encoded = "seen"
+        library.forget_unseen(media("a"))
+        assert len(library) == 1
+
+    asyncio.run(ask())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,7 @@ class VideoLibrary:
         self._capacity = capacity
         self._kept: OrderedDict[str, asyncio.Future[HeldVideo]] = OrderedDict()
         self._pictures: set[str] = set()
+        self._wanted: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -65,15 +66,29 @@ class VideoLibrary:
             if media.kind == "pictures":
                 self._pictures.add(media.key)
             future.add_done_callback(lambda done: self._settle(media.key, done))
-        # Shielded: one client that goes away must not end what another waits for.
-        return await asyncio.shield(future)
+        self._wanted[media.key] += 1
+        try:
+            # Shielded: one client that goes away must not end what another waits for.
+            return await asyncio.shield(future)
+        finally:
+            self._wanted[media.key] -= 1
+            if not self._wanted[media.key]:
+                del self._wanted[media.key]
 
-    def discard(self, media: Media) -> None:
-        """Forget a video."""
-        self._kept.pop(media.key, None)
+    def forget_unseen(self, media: Media) -> None:
+        """Keep no frames that the model never saw and nobody waits for: they are large."""
+        future = self._kept.get(media.key)
+        if future is None or self._wanted[media.key]:
+            return
+        if not future.done():
+            future.cancel()
+        elif future.cancelled() or future.exception() or future.result().encoded is not None:
+            return
+        del self._kept[media.key]
 
     async def _decode(self, media: Media) -> HeldVideo:
-        clip = await self._pool.decode(media.kind, media.files, media.sampling)
+        files = await asyncio.to_thread(media.read)
+        clip = await self._pool.decode(media.kind, files, media.sampling)
         return await asyncio.to_thread(self._held, clip)
 
     def _held(self, clip: VideoClip) -> HeldVideo:

@@ -10,6 +10,7 @@ import json
 import urllib.parse
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from mobile_videogpt.serving.decoding.wire import Sampling
@@ -43,14 +44,30 @@ class MediaRequest:
 
 
 @dataclass(frozen=True)
+class MediaFile:
+    """A file, which may still lie on the disk."""
+
+    digest: str
+    read: Callable[[], bytes]
+
+
+@dataclass(frozen=True)
 class Media:
     """The files behind a `MediaRequest`."""
 
     kind: str
-    files: tuple[bytes, ...]
+    files: tuple[MediaFile, ...]
     sampling: Sampling
     key: str
     """Equal for equal files that are sampled in the same way."""
+
+    def read(self) -> list[bytes]:
+        """What is in the files.
+
+        Raises:
+            ApiError: an upload was deleted meanwhile.
+        """
+        return [file.read() for file in self.files]
 
 
 class MediaReader:
@@ -77,7 +94,7 @@ class MediaReader:
         """
         self._check_number(request)
         files = [await self._file(address, owner, request) for address in request.addresses]
-        return await beside(sum(map(len, files)), _with_key, request, files)
+        return _with_key(request, files)
 
     def _check_number(self, request: MediaRequest) -> None:
         allowed = self._settings.limits.pictures
@@ -87,12 +104,14 @@ class MediaReader:
                 request.param,
             )
 
-    async def _file(self, address: str, owner: str, request: MediaRequest) -> bytes:
+    async def _file(self, address: str, owner: str, request: MediaRequest) -> MediaFile:
         scheme = address[:8].lower()
         if scheme.startswith("data:"):
             return await beside(len(address), _from_data_url, address, request.param)
         if address.startswith(UPLOAD_PREFIX):
-            return await asyncio.to_thread(self._uploads.read, address, owner)
+            # Read when it is needed: of a video that is known already never.
+            upload = self._uploads.find(address, owner)
+            return MediaFile(upload.digest, partial(self._uploads.read, address, owner))
         if scheme.startswith(("http://", "https://")):
             return await self._fetched(address, request)
         raise bad_request(
@@ -101,14 +120,15 @@ class MediaReader:
             request.param,
         )
 
-    async def _fetched(self, address: str, request: MediaRequest) -> bytes:
+    async def _fetched(self, address: str, request: MediaRequest) -> MediaFile:
         if not self._settings.allow_fetch:
             raise bad_request(
                 "this server fetches no addresses: send the video as a data URL or upload it first",
                 request.param,
                 "fetch_not_allowed",
             )
-        return await asyncio.to_thread(fetch, address, self._settings.max_body_bytes)
+        data = await asyncio.to_thread(fetch, address, self._settings.max_body_bytes)
+        return await beside(len(data), _in_memory, data)
 
 
 async def beside(size: int, work: Callable[..., T], *arguments: Any) -> T:
@@ -118,7 +138,11 @@ async def beside(size: int, work: Callable[..., T], *arguments: Any) -> T:
     return await asyncio.to_thread(work, *arguments)
 
 
-def _from_data_url(address: str, param: str) -> bytes:
+def _in_memory(data: bytes) -> MediaFile:
+    return MediaFile(hashlib.sha256(data).hexdigest(), lambda: data)
+
+
+def _from_data_url(address: str, param: str) -> MediaFile:
     head, comma, body = address.partition(",")
     if not comma:
         raise bad_request("a data URL has no comma: write data:video/mp4;base64,...", param)
@@ -131,13 +155,13 @@ def _from_data_url(address: str, param: str) -> bytes:
         raise bad_request("a data URL is not valid base64: encode the file again", param) from None
     if not data:
         raise bad_request("a data URL is empty: send a whole file", param)
-    return data
+    return _in_memory(data)
 
 
-def _with_key(request: MediaRequest, files: Sequence[bytes]) -> Media:
+def _with_key(request: MediaRequest, files: Sequence[MediaFile]) -> Media:
     digest = hashlib.sha256(f"{request.kind} {json.dumps(asdict(request.sampling))}".encode())
-    for data in files:
-        digest.update(hashlib.sha256(data).digest())
+    for file in files:
+        digest.update(bytes.fromhex(file.digest))
     return Media(request.kind, tuple(files), request.sampling, digest.hexdigest())
 
 

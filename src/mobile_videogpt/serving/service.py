@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mobile_videogpt.serving.decoding.pool import DecodePool
@@ -114,6 +115,7 @@ class Service:
             async with asyncio.timeout(deadline - time.monotonic()):
                 files = [await self._reader.read(request, owner) for request in media]
                 job = await self._prepare(order, files, media, owner, deadline)
+                files = [replace(item, files=()) for item in files]  # they are decoded
         except TimeoutError:
             raise too_late() from None
         self._jobs.add(job)
@@ -160,16 +162,19 @@ class Service:
         for item, request in zip(files, media, strict=True):
             try:
                 videos.append(await self.library.get(item))
-            except VideoError as error:
-                raise bad_request(str(error), request.param, "invalid_video") from None
+            except BaseException as error:
+                for known in files:
+                    self.library.forget_unseen(known)
+                if isinstance(error, VideoError):
+                    message = str(error)
+                    raise bad_request(message, request.param, "invalid_video") from None
+                raise
         return videos
 
     def _forget_frames(self, job: Job, files: Sequence[Media]) -> None:
-        """Keep no frames that the model never saw: they are large."""
         job.on_prepared()
-        for held, item in zip(job.videos, files, strict=True):
-            if held.encoded is None:
-                self.library.discard(item)
+        for item in files:
+            self.library.forget_unseen(item)
 
 
 class _Once:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import shutil
@@ -30,6 +31,8 @@ class Upload:
     name: str
     size: int
     created: int
+    digest: str = ""
+    """SHA-256 of what is in it."""
 
     def document(self) -> dict[str, Any]:
         """As OpenAI's API shows a file."""
@@ -71,7 +74,10 @@ class Uploads:
                 f"the file has {size} bytes; send between 1 and {self._max_bytes}",
                 param="file",
             )
-        upload = Upload(f"file-{secrets.token_hex(16)}", owner, _tidy(name), size, int(time.time()))
+        digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+        file.seek(0)
+        file_id, now = f"file-{secrets.token_hex(16)}", int(time.time())
+        upload = Upload(file_id, owner, _tidy(name), size, now, digest)
         with self._lock:
             self._make_room(upload)
             path = self._path(upload.id)
