@@ -5,7 +5,8 @@
 
 A full-size model with random weights (preset 0.5b). One client streams a long answer; another sends
 new videos in full HD, one after the other, and is timed with and without the first. The same once
-more with a server that does nothing in the engine's pauses. Prints one JSON document.
+more with a server that does nothing in the engine's pauses. `cpu` are seconds that the server's
+process computed: what else the machine does counts less. Prints one JSON document.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ import statistics
 import sys
 import tempfile
 import time
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import httpx
@@ -35,6 +36,14 @@ from mobile_videogpt.serving.scheduling.scheduler import Scheduler
 TIMEOUT = httpx.Timeout(600.0)
 SIZE, SECONDS, RATE = (1920, 1080), 16, 4
 QUESTION = "What happens?"
+
+
+class Arrival(NamedTuple):
+    """When a piece of the streamed answer came."""
+
+    time_s: float
+    cpu_s: float
+    """What the server had computed by then."""
 
 
 def main() -> None:
@@ -87,7 +96,7 @@ async def measure(server: Served, films: list[bytes]) -> dict[str, Any]:
     async with httpx.AsyncClient(timeout=TIMEOUT) as http:
         await newcomer(http, server, warm_up)
         alone = [await newcomer(http, server, data) for data in others[::2]]
-        arrivals: list[float] = []
+        arrivals: list[Arrival] = []
         stream = asyncio.create_task(read_stream(http, server, streamed, arrivals))
         await until(lambda: len(arrivals) > 10, stream)
         quiet = (time.perf_counter(), await passed(10.0))
@@ -129,7 +138,7 @@ async def newcomer(http: httpx.AsyncClient, server: Served, data: bytes) -> floa
 
 
 async def read_stream(
-    http: httpx.AsyncClient, server: Served, data: bytes, arrivals: list[float]
+    http: httpx.AsyncClient, server: Served, data: bytes, arrivals: list[Arrival]
 ) -> None:
     """Note when each piece of a long answer comes."""
     # Sampled, and from few tokens: a random model repeats itself, or says the end.
@@ -138,7 +147,7 @@ async def read_stream(
         reply.raise_for_status()
         async for line in reply.aiter_lines():
             if line.startswith("data: {"):
-                arrivals.append(time.perf_counter())
+                arrivals.append(Arrival(time.perf_counter(), server.cpu_s()))
     raise RuntimeError("it said all that it may")
 
 
@@ -152,19 +161,18 @@ def messages(data: bytes) -> list[dict[str, Any]]:
     return [{"role": "user", "content": content}]
 
 
-def waits(arrivals: list[float], spans: list[tuple[float, float]]) -> dict[str, Any]:
+def waits(arrivals: list[Arrival], spans: list[tuple[float, float]]) -> dict[str, Any]:
     """Seconds between two pieces of which one came, or should have come, within the spans."""
     rows = [
-        [after - before for before, after in pairwise(arrivals) if after > start and before < end]
+        [(b, a) for b, a in pairwise(arrivals) if a.time_s > start and b.time_s < end]
         for start, end in spans
     ]
-    all_waits = [wait for row in rows for wait in row]
-    result = {
-        "pieces": len(all_waits),
-        "median_s": round(statistics.median(all_waits), 3),
-        "longest_s": round(max(all_waits), 3),
-        "longest_of_each_s": [round(max(row), 3) for row in rows],
-    }
+    times = [[after.time_s - before.time_s for before, after in row] for row in rows]
+    computed = [[after.cpu_s - before.cpu_s for before, after in row] for row in rows]
+    result: dict[str, Any] = {"pieces": [len(row) for row in rows]}
+    for name, found in (("s", times), ("cpu_s", computed)):
+        result[f"median_{name}"] = round(statistics.median(chain(*found)), 3)
+        result[f"longest_of_each_{name}"] = [round(max(row), 3) for row in found]
     print(result, file=sys.stderr, flush=True)
     return result
 
