@@ -14,6 +14,7 @@ from mobile_videogpt.synthetic import Clip
 SWITCHES = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    "--disable-dev-shm-usage",  # small in containers
     *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
 )
 _PER_SECOND = 30  # what Chromium plays; a clip has 8
