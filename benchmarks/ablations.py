@@ -10,31 +10,24 @@ what was recorded.
 """
 
 import argparse
-import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
-from page_tables import ROOT, add_check_option, show
+from page_tables import RESULTS, ROOT, add_check_option, recorded, show
 
 from mobile_videogpt.evaluation.ablation.selection import render_recall
 from mobile_videogpt.evaluation.ablation.table import render_differences, render_table
 
-RESULTS = ROOT / "benchmarks" / "results" / "ablations.json"
+RESULT = "ablations.json"
 FIGURES = {"ablations.png": "ablations.png", "selection.png": "frame-selection.png"}
-
-
-def recorded() -> dict[str, Any]:
-    """The results that are kept in the repository."""
-    return json.loads(RESULTS.read_text(encoding="utf-8"))
 
 
 PAGES = {
     "docs/ablations.md": {
-        "table": lambda: render_table(recorded()),
-        "differences": lambda: render_differences(recorded()),
-        "selection": lambda: render_recall(recorded()["selection"]),
+        "table": lambda: render_table(recorded(RESULT)),
+        "differences": lambda: render_differences(recorded(RESULT)),
+        "selection": lambda: render_recall(recorded(RESULT)["selection"]),
     }
 }
 
@@ -54,7 +47,7 @@ def main() -> int:
 
 def keep(output: Path) -> None:
     """Copy results and figures of an ablation."""
-    shutil.copyfile(output / "results.json", RESULTS)
+    shutil.copyfile(output / "results.json", RESULTS / RESULT)
     for name, target in FIGURES.items():
         shutil.copyfile(output / name, ROOT / "docs" / "images" / target)
 

@@ -7,19 +7,18 @@ benchmarks/results/training-memory*.json. With --check nothing is written: the e
 whether the page shows both.
 """
 
-import json
 import sys
 from argparse import Namespace
 from functools import cache
 
 import yaml
-from page_tables import ROOT, main
+from page_tables import RESULTS, ROOT, main, recorded
 
 from mobile_videogpt.cli.training_estimate import estimate_training, size
 from mobile_videogpt.config import MobileVideoGPTConfig
 from mobile_videogpt.training.planning.planned_run import PlannedRun
 
-RESULTS = sorted((ROOT / "benchmarks" / "results").glob("training-memory*.json"))
+MEASURED = sorted(path.name for path in RESULTS.glob("training-memory*.json"))
 STAGES = {1: "stage1-image-projector", 2: "stage2-video-projector", 3: "stage3-instruct"}
 # Text tokens of a sample (ours: a caption; a question with its answer), and the samples of stage 3
 # that section 4.1 speaks of.
@@ -112,7 +111,7 @@ def strategies_table() -> str:
 
 def measured_table() -> str:
     """The recorded steps: what each took and how far off its estimate was."""
-    results = [json.loads(path.read_text(encoding="utf-8")) for path in RESULTS]
+    results = [recorded(name) for name in MEASURED]
     lines = [
         "| Preset | Step | Estimate | Measured | Estimate / measured |",
         "| --- | --- | --- | --- | --- |",

@@ -6,17 +6,14 @@ Reads benchmarks/results/serving-footprint.json. With --check nothing is written
 whether the page's table shows what was recorded.
 """
 
-import json
 import sys
 
-from page_tables import ROOT, main
-
-RESULT = ROOT / "benchmarks" / "results" / "serving-footprint.json"
+from page_tables import main, recorded
 
 
 def table() -> str:
     """A row for each model, and what it was measured on."""
-    document = json.loads(RESULT.read_text(encoding="utf-8"))
+    document = recorded("serving-footprint.json")
     lines = [
         "| Model | Start to healthy | Memory at rest | After the first answer | One decoder |",
         "| --- | --- | --- | --- | --- |",

@@ -6,17 +6,14 @@ Reads benchmarks/results/moving-shapes.json. With --check nothing is written: th
 whether README.md shows what was recorded.
 """
 
-import json
 import sys
 
-from page_tables import ROOT, main
-
-RESULTS = ROOT / "benchmarks" / "results" / "moving-shapes.json"
+from page_tables import main, recorded
 
 
 def scores() -> str:
     """A row per family of questions, and one for all."""
-    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    results = recorded("moving-shapes.json")
     rows = [
         "| Family | Questions | Multiple choice | Open | Chance | Majority | Blind |",
         "| --- | --- | --- | --- | --- | --- | --- |",

@@ -7,20 +7,16 @@ docs/moving-shapes.md and docs/evaluation.md. With --check nothing is written: t
 whether the pages show what was recorded.
 """
 
-import json
 import sys
 
-from page_tables import ROOT, main
+from page_tables import main, recorded
 
 from mobile_videogpt.synthetic.test_set import FixedQuestion, draw_questions
-
-RESULTS = ROOT / "benchmarks" / "results"
-OWN, BOTH = RESULTS / "moving-shapes-test.json", RESULTS / "lmms-eval.json"
 
 
 def families() -> str:
     """What is asked in each family, beside the baselines and the built-in model."""
-    report = json.loads(OWN.read_text(encoding="utf-8"))
+    report = recorded("moving-shapes-test.json")
     (benchmark,) = report["benchmarks"]
     first: dict[str, FixedQuestion] = {}
     for fixed in draw_questions():
@@ -38,7 +34,7 @@ def families() -> str:
 
 def harnesses() -> str:
     """The same questions through both harnesses."""
-    report = json.loads(BOTH.read_text(encoding="utf-8"))
+    report = recorded("lmms-eval.json")
     lines = [
         "| Slot | Answers | Questions | lmms-eval | `mobile-videogpt eval` | Same answers |",
         "| --- | --- | --- | --- | --- | --- |",

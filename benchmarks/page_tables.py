@@ -10,15 +10,23 @@ whether the pages show what was recorded.
 """
 
 import argparse
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
 
 # Name of a table in its page -> its text, which ends with its last line's end.
 Tables = Mapping[str, Callable[[], str]]
 # Path of a page below the checkout -> what is filled in there.
 Pages = Mapping[str, Tables]
+
+
+def recorded(name: str) -> dict[str, Any]:
+    """What `record.py`, or a command that says as much, has written under this name."""
+    return json.loads((RESULTS / name).read_text(encoding="utf-8"))
 
 
 def main(pages: Pages, about: str | None) -> int:

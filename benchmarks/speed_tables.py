@@ -7,32 +7,23 @@ README.md and docs/performance.md. With --check nothing is written: the exit cod
 documents show what was recorded.
 """
 
-import json
 import sys
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
-from page_tables import ROOT, main
+from page_tables import main, recorded
 
 from mobile_videogpt.benchmark import markdown
 
-RESULT = ROOT / "benchmarks" / "results" / "speed-0.5b.json"
-NOT_RUN = "Not run yet.\n"
-
-
-@cache
-def recorded() -> dict[str, Any] | None:
-    """The recorded run; None before the first."""
-    return json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else None
+RESULT = "speed-0.5b.json"
 
 
 def shown(*makers: Callable[[dict[str, Any]], str]) -> Callable[[], str]:
     """What the makers say of the recorded run, below one another."""
 
     def make() -> str:
-        report = recorded()
-        return NOT_RUN if report is None else "\n".join(make(report) for make in makers)
+        report = recorded(RESULT)
+        return "\n".join(make(report) for make in makers)
 
     return make
 

@@ -7,24 +7,20 @@ written: the exit code says whether the page's table shows what was recorded.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from page_tables import ROOT, add_check_option, show
+from page_tables import ROOT, add_check_option, recorded, show
 from token_merging import DROPPED, IN_PLACE, MERGED
 
 
-def recorded() -> tuple[dict[str, Any], dict[str, Any]]:
-    """What was measured: accuracy, speed."""
-    folder = ROOT / "benchmarks" / "results"
-    names = ("token-merging.json", "token-merging-speed.json")
-    accuracy, speed = (json.loads((folder / name).read_text(encoding="utf-8")) for name in names)
-    return accuracy, speed
+def measured() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Accuracy, speed."""
+    return recorded("token-merging.json"), recorded("token-merging-speed.json")
 
 
-PAGES = {"docs/token-merging.md": {"points": lambda: table(*recorded())}}
+PAGES = {"docs/token-merging.md": {"points": lambda: table(*measured())}}
 
 
 def main() -> int:
@@ -33,7 +29,7 @@ def main() -> int:
     add_check_option(parser)
     args = parser.parse_args()
     if not args.check:
-        draw(*recorded(), ROOT / "docs" / "images" / "token-merging.png")
+        draw(*measured(), ROOT / "docs" / "images" / "token-merging.png")
     return show(PAGES, check=args.check)
 
 

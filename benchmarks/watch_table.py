@@ -1,20 +1,20 @@
-"""Fill in what ten minutes of `watch` were in docs/watch.md, from the recorded run.
+"""Tabulate in docs/watch.md what watch_ten_minutes.py measured.
 
-python benchmarks/watch_table.py
+    python benchmarks/watch_table.py [--check]
+
+Reads benchmarks/results/watch-ten-minutes.json. With --check nothing is written: the exit code says
+whether the page's table shows what was recorded.
 """
 
-import json
 import sys
 from typing import Any
 
-from page_tables import ROOT, main
-
-RESULT = ROOT / "benchmarks" / "results" / "watch-ten-minutes.json"
+from page_tables import main, recorded
 
 
 def table() -> str:
     """The recorded run as a table."""
-    run = json.loads(RESULT.read_text(encoding="utf-8"))
+    run = recorded("watch-ten-minutes.json")
     rows = {
         "Watched": f"{run['seconds_watched']:g} s of a pretend camera that was cut and came back "
         f"{run['events']['connected'] - 1} times",
