@@ -19,7 +19,6 @@ MADE_OF = {
     "mobile_videogpt.serving.api": "fastapi",
     "mobile_videogpt.serving.page": "fastapi",
     "mobile_videogpt.models.scan_loops": "numba",
-    "mobile_videogpt.engines.mamba_loops": "numba",
     "mobile_videogpt.engines.loops": "numba",
 }
 EXTRAS = ("peft", "matplotlib", "onnxruntime", "fastapi", "pytest")

@@ -24,7 +24,6 @@ MADE_OF_EXTRA = {
     "src/mobile_videogpt/serving/api/": "serve",
     "src/mobile_videogpt/serving/page/": "serve",
     "src/mobile_videogpt/models/scan_loops.py": "fast",
-    "src/mobile_videogpt/engines/mamba_loops.py": "fast",
     "src/mobile_videogpt/engines/loops/": "fast",
 }
 

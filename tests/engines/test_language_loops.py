@@ -13,7 +13,6 @@ pytest.importorskip("numba")
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from mobile_videogpt.chat import VideoChat
 from mobile_videogpt.engines.loops.attention import gather_rows, score_rows
 from mobile_videogpt.engines.loops.int4 import BLOCK, BYTES, instructions, multiply, round_row
 from mobile_videogpt.engines.onnx import language_loops
@@ -113,24 +112,11 @@ def test_attention_reads_the_rows_it_is_told(first, last):
     assert (out[:, width:] == 7).all()
 
 
-@pytest.fixture(scope="module")
-def chat():
-    return VideoChat(engine="torch")
-
-
-@pytest.fixture(scope="module")
-def folder(chat, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("int4")
-    formats = ExportFormats(language_model="int4", encoders="int8")
-    export_model(chat.model, chat.processor, folder, "test", formats=formats)
-    return folder
-
-
 @pytest.fixture
-def loops(monkeypatch, folder):
+def loops(monkeypatch, int4_folder):
     """Those of the built-in model, for which they would not be worth it."""
     monkeypatch.setattr(language_loops, "WORTHWHILE_BYTES", 0)
-    found = open_loops(folder)
+    found = open_loops(int4_folder)
     assert isinstance(found, LanguageLoops)
     return found
 
@@ -147,8 +133,8 @@ def error(found, expected):
     return np.linalg.norm(found - expected) / np.linalg.norm(expected)
 
 
-def test_they_agree_with_the_graph(folder, loops, threads):
-    session = LanguageSession(folder, as_loops=False)
+def test_they_agree_with_the_graph(int4_folder, loops, threads):
+    session = LanguageSession(int4_folder, as_loops=False)
     token_ids = np.random.default_rng(threads).integers(6, 180, 70).tolist()
     found, states, rows = read(session, loops, token_ids, wanted=20)
     expected, expected_states, expected_rows = read(session, session._reader, token_ids, wanted=20)
@@ -159,8 +145,8 @@ def test_they_agree_with_the_graph(folder, loops, threads):
     assert error(rows, expected_rows) < 0.01
 
 
-def test_threads_change_nothing_but_the_order_of_sums(folder, loops):
-    session = LanguageSession(folder, as_loops=False)
+def test_threads_change_nothing_but_the_order_of_sums(int4_folder, loops):
+    session = LanguageSession(int4_folder, as_loops=False)
     before, found = torch.get_num_threads(), []
     try:
         for number in (1, 2, 5):
@@ -171,9 +157,9 @@ def test_threads_change_nothing_but_the_order_of_sums(folder, loops):
     assert error(found[1], found[0]) < 0.01 and error(found[2], found[0]) < 0.01
 
 
-def test_tokens_of_several_caches_are_read_together(folder, loops):
+def test_tokens_of_several_caches_are_read_together(int4_folder, loops):
     """Each as if it were alone, whatever stands in the other caches."""
-    session = LanguageSession(folder, as_loops=False)
+    session = LanguageSession(int4_folder, as_loops=False)
     generator = np.random.default_rng(0)
     caches, alone, last = [], [], []
     for length in (5, 40, 1, 17, 30):
@@ -193,8 +179,8 @@ def test_tokens_of_several_caches_are_read_together(folder, loops):
         assert error(states[i], states_alone[0]) < 0.01
 
 
-def test_a_session_reads_prompts_with_their_graph_and_the_rest_with_the_loops(folder, loops):
-    session = LanguageSession(folder)
+def test_a_session_reads_prompts_with_their_graph_and_the_rest_with_the_loops(int4_folder, loops):
+    session = LanguageSession(int4_folder)
     assert isinstance(session._reader, LanguageLoops)
     cache = session.new_cache(20)
     embeds, positions = session.embed(list(range(6, 18))), np.arange(12)
@@ -204,17 +190,17 @@ def test_a_session_reads_prompts_with_their_graph_and_the_rest_with_the_loops(fo
     assert error(first[-1], many[-1]) < 0.1
 
 
-def test_they_are_left_out_where_they_do_not_apply(folder, monkeypatch):
-    assert open_loops(folder) is None  # so small a model does not need them
+def test_they_are_left_out_where_they_do_not_apply(int4_folder, monkeypatch):
+    assert open_loops(int4_folder) is None  # so small a model does not need them
     monkeypatch.setattr(language_loops, "WORTHWHILE_BYTES", 0)
     monkeypatch.setattr(language_loops, "_work", lambda: False)
-    assert open_loops(folder) is None
+    assert open_loops(int4_folder) is None
 
 
-def test_other_number_formats_are_left_to_the_graph(chat, tmp_path, monkeypatch):
+def test_other_number_formats_are_left_to_the_graph(torch_chat, tmp_path, monkeypatch):
     monkeypatch.setattr(language_loops, "WORTHWHILE_BYTES", 0)
     formats = ExportFormats(language_model="int8")
-    export_model(chat.model, chat.processor, tmp_path, "test", formats=formats)
+    export_model(torch_chat.model, torch_chat.processor, tmp_path, "test", formats=formats)
     assert open_loops(tmp_path) is None
 
 

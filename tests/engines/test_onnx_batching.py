@@ -11,7 +11,6 @@ from mobile_videogpt.engines.base import GenerationOptions
 from mobile_videogpt.engines.batching import SideBySide, TakingTurns, new_batch
 from mobile_videogpt.engines.loops.int4 import instructions
 from mobile_videogpt.engines.onnx import language_loops
-from mobile_videogpt.engines.onnx.export import ExportFormats, export_model
 from mobile_videogpt.engines.onnx_engine import OnnxEngine
 from mobile_videogpt.synthetic import make_clip
 
@@ -21,22 +20,14 @@ pytestmark = pytest.mark.skipif(
 QUESTIONS = ("What happens?", "How many objects move in this clip?", "Red?")
 
 
-@pytest.fixture(scope="module")
-def folder(lively_chat, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("int4")
-    formats = ExportFormats(language_model="int4", encoders="int8")
-    export_model(lively_chat.model, lively_chat.processor, folder, "test", formats=formats)
-    return folder
-
-
 def open_engine(chat, folder):
     return OnnxEngine(folder, chat.config, chat.end_token_ids, chat.model.generation_config)
 
 
 @pytest.fixture
-def engine(lively_chat, folder, monkeypatch):
+def engine(lively_chat, lively_int4_folder, monkeypatch):
     monkeypatch.setattr(language_loops, "WORTHWHILE_BYTES", 0)
-    return open_engine(lively_chat, folder)
+    return open_engine(lively_chat, lively_int4_folder)
 
 
 @pytest.fixture
@@ -100,5 +91,6 @@ def test_an_answer_that_ends_gives_its_cache_back(engine, prompts):
     assert found == kept[2:]
 
 
-def test_without_the_loops_they_take_turns(lively_chat, folder):
-    assert isinstance(new_batch(open_engine(lively_chat, folder), 4), TakingTurns)
+def test_without_the_loops_they_take_turns(lively_chat, lively_int4_folder):
+    engine = open_engine(lively_chat, lively_int4_folder)
+    assert isinstance(new_batch(engine, 4), TakingTurns)

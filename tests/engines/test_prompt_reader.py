@@ -8,40 +8,25 @@ pytest.importorskip("numba")
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from mobile_videogpt.chat import VideoChat
 from mobile_videogpt.engines.onnx import language_session, prompt_reader
-from mobile_videogpt.engines.onnx.export import ExportFormats, export_model
 from mobile_videogpt.engines.onnx.language_session import LanguageSession
 from mobile_videogpt.engines.onnx.prompt_reader import PromptReader, open_prompt_reader
 
 
-@pytest.fixture(scope="module")
-def chat():
-    return VideoChat(engine="torch")
-
-
-@pytest.fixture(scope="module")
-def folder(chat, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("int4")
-    formats = ExportFormats(language_model="int4", encoders="int8")
-    export_model(chat.model, chat.processor, folder, "test", formats=formats)
-    return folder
-
-
 @pytest.fixture
-def reader(folder, monkeypatch):
+def reader(int4_folder, monkeypatch):
     """That of the built-in model, on any processor: PyTorch multiplies bfloat16 on all, slowly."""
     monkeypatch.setattr(prompt_reader, "WORTHWHILE_BYTES", 0)
     monkeypatch.setattr(prompt_reader, "has_bfloat16_units", lambda: True)
     monkeypatch.setattr(prompt_reader, "ROWS_AT_ONCE", 10)
-    found = open_prompt_reader(folder / "prefill.onnx")
+    found = open_prompt_reader(int4_folder / "prefill.onnx")
     assert isinstance(found, PromptReader)
     return found
 
 
 @pytest.fixture(scope="module")
-def graph(folder):
-    return LanguageSession(folder, as_loops=False)
+def graph(int4_folder):
+    return LanguageSession(int4_folder, as_loops=False)
 
 
 def prompt(graph, length):
@@ -49,10 +34,10 @@ def prompt(graph, length):
     return token_ids, graph.embed(token_ids), np.arange(length)
 
 
-def expected_rows(chat, token_ids):
+def expected_rows(torch_chat, token_ids):
     """torch's keys and values, (tensors, 1, heads, L, width)."""
     with torch.inference_mode():
-        output = chat.model.language_model(torch.tensor([token_ids]), use_cache=True)
+        output = torch_chat.model.language_model(torch.tensor([token_ids]), use_cache=True)
     layers = output.past_key_values.layers
     return torch.stack([t for layer in layers for t in (layer.keys, layer.values)]).numpy()
 
@@ -62,9 +47,9 @@ def error(found, expected):
 
 
 @pytest.mark.parametrize("length", [1, 9, 57])
-def test_it_is_closer_to_torch_than_the_graph(chat, graph, reader, threads, length):
+def test_it_is_closer_to_torch_than_the_graph(torch_chat, graph, reader, threads, length):
     token_ids, embeds, positions = prompt(graph, length)
-    expected = expected_rows(chat, token_ids)
+    expected = expected_rows(torch_chat, token_ids)
     ours, theirs = graph.new_cache(length), graph.new_cache(length)
     reader.read(ours, embeds, positions)
     graph.fill(theirs, embeds, positions)
@@ -102,9 +87,9 @@ def test_it_pauses_between_layers(graph, reader):
     assert (paused.values[:, :, :, :30] == without.values[:, :, :, :30]).all()
 
 
-def test_a_session_reads_long_prompts_with_it(folder, reader, monkeypatch):
+def test_a_session_reads_long_prompts_with_it(int4_folder, reader, monkeypatch):
     monkeypatch.setattr(language_session, "FEWEST_TOKENS", 20)
-    session = LanguageSession(folder)
+    session = LanguageSession(int4_folder)
     assert session.prompt_format == "bfloat16"
     read = []
     monkeypatch.setattr(
@@ -117,8 +102,8 @@ def test_a_session_reads_long_prompts_with_it(folder, reader, monkeypatch):
     assert read == [-19, 20, 33]
 
 
-def test_it_is_left_out_where_it_does_not_apply(folder, chat, tmp_path, monkeypatch):
-    path = folder / "prefill.onnx"
+def test_it_is_left_out_where_it_does_not_apply(int4_folder, torch_chat, tmp_path, monkeypatch):
+    path = int4_folder / "prefill.onnx"
     monkeypatch.setattr(prompt_reader, "has_bfloat16_units", lambda: True)
     assert open_prompt_reader(path) is None  # so small a model does not need it
     monkeypatch.setattr(prompt_reader, "WORTHWHILE_BYTES", 0)

@@ -256,6 +256,6 @@ def _let_compiler_go() -> None:
 
 @cache
 def _loops() -> Any:
-    from mobile_videogpt.engines import mamba_loops
+    from mobile_videogpt.engines.loops import mamba
 
-    return mamba_loops
+    return mamba

@@ -1,14 +1,13 @@
 """The loops of Qwen2 reading many tokens, around its matrix products; imported where numba is.
 
-Activations between the products are bfloat16, which numba does not know: such arrays are viewed as
-16-bit integers (see `mamba_loops`).
+Activations between the products are bfloat16; see `rows`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from mobile_videogpt.engines.mamba_loops import _narrow, _silu, _widen
+from mobile_videogpt.engines.loops.scalars import narrow, silu, widen
 from mobile_videogpt.models.compiled_loops import compiled
 from mobile_videogpt.models.scan_loops import wide_vectors
 
@@ -22,7 +21,7 @@ def widen_rows(levels, scales, widened, first, last):  # type: ignore[no-untyped
     for k in range(first, last):
         row, out = levels[k], widened[k]
         for n in range(len(row)):
-            out[n] = _narrow(out, f32(row[n]) * scales[n])
+            out[n] = narrow(out, f32(row[n]) * scales[n])
 
 
 @compiled
@@ -31,17 +30,17 @@ def _turn(product, bias, cosines, sines, out):  # type: ignore[no-untyped-def]
     wide_vectors()
     half = len(cosines)
     for c in range(half):
-        a = _widen(product[c]) + bias[c]
-        b = _widen(product[half + c]) + bias[half + c]
-        out[c] = _narrow(out, a * cosines[c] - b * sines[c])
-        out[half + c] = _narrow(out, b * cosines[c] + a * sines[c])
+        a = widen(product[c]) + bias[c]
+        b = widen(product[half + c]) + bias[half + c]
+        out[c] = narrow(out, a * cosines[c] - b * sines[c])
+        out[half + c] = narrow(out, b * cosines[c] + a * sines[c])
 
 
 @compiled
 def _add_bias(product, bias, out):  # type: ignore[no-untyped-def]
     wide_vectors()
     for c in range(len(out)):
-        out[c] = _narrow(out, _widen(product[c]) + bias[c])
+        out[c] = narrow(out, widen(product[c]) + bias[c])
 
 
 @compiled
@@ -81,7 +80,7 @@ def take_apart(product, bias, cosines, sines, queries, caches, narrow, first, st
 def _copy(row, out):  # type: ignore[no-untyped-def]
     wide_vectors()
     for c in range(len(row)):
-        out[c] = _narrow(out, row[c])
+        out[c] = narrow(out, row[c])
 
 
 @compiled
@@ -100,4 +99,4 @@ def gate_rows(both, gated):  # type: ignore[no-untyped-def]
     for t in range(len(both)):
         row, out = both[t], gated[t]
         for c in range(width):
-            out[c] = _narrow(out, _silu(_widen(row[c])) * _widen(row[width + c]))
+            out[c] = narrow(out, silu(widen(row[c])) * widen(row[width + c]))

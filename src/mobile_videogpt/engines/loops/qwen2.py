@@ -9,81 +9,22 @@ rotation) the tokens.
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import carray, types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from mobile_videogpt.engines.loops.attention import gather_rows, score_rows
 from mobile_videogpt.engines.loops.int4 import BLOCK, ROWS, multiply, round_row
-from mobile_videogpt.engines.mamba_loops import _exp, _silu
+from mobile_videogpt.engines.loops.meeting import meet, share
+from mobile_videogpt.engines.loops.scalars import exp, silu
 from mobile_videogpt.models.compiled_loops import compiled
 from mobile_videogpt.models.scan_loops import wide_vectors
 
 f32, i64 = np.float32, np.int64
-_PATIENCE = 4096  # looks at the clock of the others before the core is offered to them
 _LEAST = f32(-1e30)
-
-
-@intrinsic
-def _add_atomically(typing_context: Any, array: Any, place: Any, number: Any) -> Any:
-    """Add to an int64 that other threads add to; what it was before."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        return builder.atomic_rmw("add", builder.gep(data, [arguments[1]]), arguments[2], "seq_cst")
-
-    return types.int64(array, types.int64, types.int64), generate
-
-
-@intrinsic
-def _look(typing_context: Any, array: Any, place: Any) -> Any:
-    """An int64 that other threads change."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        return builder.load_atomic(builder.gep(data, [arguments[1]]), "acquire", 8)
-
-    return types.int64(array, types.int64), generate
-
-
-@intrinsic
-def _offer_core(typing_context: Any) -> Any:
-    """Let another thread run on this core, where the system has a call for it."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        if sys.platform != "win32":
-            kind = ir.FunctionType(ir.IntType(32), [])
-            builder.call(cgutils.get_or_insert_function(builder.module, kind, "sched_yield"), [])
-        return context.get_dummy_value()
-
-    return types.void(), generate
-
-
-@compiled
-def _meet(meeting, size):  # type: ignore[no-untyped-def]
-    """Wait until `size` threads are here; meeting: one int64, 0 at first."""
-    if size == 1:
-        return
-    # The count only grows: the round that a thread is in follows from what it was.
-    before = _add_atomically(meeting, 0, 1)
-    goal = (before // size + 1) * size
-    looks = 0
-    while _look(meeting, 0) < goal:
-        looks += 1
-        if looks % _PATIENCE == 0:
-            _offer_core()
-
-
-@compiled
-def _share(count, unit, rank, size):  # type: ignore[no-untyped-def]
-    """This thread's part of `count`, in whole units."""
-    units = (count + unit - 1) // unit
-    return min(count, units * rank // size * unit), min(count, units * (rank + 1) // size * unit)
 
 
 @compiled(fastmath=True)  # for a sum in any order
@@ -113,7 +54,7 @@ def _weigh(scores, largest, scale):  # type: ignore[no-untyped-def]
     """Exponentials of the scores times `scale`, the largest as 1, in place; their sum."""
     wide_vectors()
     for i in range(len(scores)):
-        scores[i] = _exp((scores[i] - largest) * scale)
+        scores[i] = exp((scores[i] - largest) * scale)
     return _sum(scores)
 
 
@@ -209,7 +150,7 @@ def _gate(both, first, last):  # type: ignore[no-untyped-def]
     wide_vectors()
     gates, ups = both[: len(both) // 2], both[len(both) // 2 :]
     for c in range(first, last):
-        gates[c] = _silu(gates[c]) * ups[c]
+        gates[c] = silu(gates[c]) * ups[c]
 
 
 @compiled
@@ -257,13 +198,13 @@ def read_tokens(rank, size, model, shared, scores, turns, caches, places, logits
         own = matrices[4 * layer : 4 * layer + 4]
         for token in range(rank, len(hidden), size):
             _prepare(hidden[token], norms[2 * layer], epsilon, rounded, token, room[token])
-        _meet(meeting, size)
+        meet(meeting, size)
         where = turns, caches, places
         _look_back(rank, size, own, biases[layer], layer, inside, shared, scores, where)
         for token in range(rank, len(hidden), size):
             _add(hidden[token], shared[5][token])
             _prepare(hidden[token], norms[2 * layer + 1], epsilon, rounded, token, room[token])
-        _meet(meeting, size)
+        meet(meeting, size)
         _feed_forward(rank, size, own, inside[1], shared)
         for token in range(rank, len(hidden), size):
             _add(hidden[token], shared[5][token])
@@ -280,32 +221,32 @@ def _look_back(rank, size, matrices, bias, layer, inside, shared, scores, where)
     width, tokens = len(numbers), len(hidden)
     heads = parts.shape[2]
     heads_of_keys = heads // len(group)
-    first, last = _share(qkv.shape[1], ROWS, rank, size)
+    first, last = share(qkv.shape[1], ROWS, rank, size)
     multiply(matrices[0], rounded, qkv, first, last, per_vector)
     for token in range(tokens):
         _add(qkv[token, first:last], bias[first:last])
-    _meet(meeting, size)
+    meet(meeting, size)
     for token in range(rank, tokens, size):
         cache, place = caches[token], places[token]
         _remember(qkv[token], heads, turns[token], cache, layer, heads_of_keys, place, width)
-    _meet(meeting, size)
+    meet(meeting, size)
     for token in range(tokens):
         queries = qkv[token, : heads * width].reshape(heads, width)
-        own = _share(places[token] + 1, 1, rank, size)
+        own = share(places[token] + 1, 1, rank, size)
         for g in range(heads_of_keys):
             left, right = g * len(group), (g + 1) * len(group)
             keys = _rows_of(caches[token], heads_of_keys, 2 * layer, g, width)
             values = _rows_of(caches[token], heads_of_keys, 2 * layer + 1, g, width)
             part = parts[rank, token, left:right]
             _attend(queries[left:right], keys, values, own, scale, scores, part, group, numbers)
-    _meet(meeting, size)
+    meet(meeting, size)
     for token in range(rank, tokens, size):
         _join(parts[:, token], scale, room[token], numbers)
         round_row(room[token], rounded, token, 0, room.shape[1] // BLOCK)
-    _meet(meeting, size)
-    first, last = _share(product.shape[1], ROWS, rank, size)
+    meet(meeting, size)
+    first, last = share(product.shape[1], ROWS, rank, size)
     multiply(matrices[1], rounded, product, first, last, per_vector)
-    _meet(meeting, size)
+    meet(meeting, size)
 
 
 @compiled
@@ -313,16 +254,16 @@ def _feed_forward(rank, size, matrices, per_vector, shared):  # type: ignore[no-
     """A layer's gated product, of the rounded rows; its output is the product."""
     meeting, _, _, rounded, _, product, both, _, rounded_wide = shared
     inner = both.shape[1] // 2
-    first, last = _share(inner, BLOCK, rank, size)
+    first, last = share(inner, BLOCK, rank, size)
     multiply(matrices[2], rounded, both, first, last, per_vector)
     multiply(matrices[2], rounded, both, inner + first, inner + last, per_vector)
     for token in range(len(both)):
         _gate(both[token], first, last)
         round_row(both[token], rounded_wide, token, first // BLOCK, last // BLOCK)
-    _meet(meeting, size)
-    first, last = _share(product.shape[1], ROWS, rank, size)
+    meet(meeting, size)
+    first, last = share(product.shape[1], ROWS, rank, size)
     multiply(matrices[3], rounded_wide, product, first, last, per_vector)
-    _meet(meeting, size)
+    meet(meeting, size)
 
 
 @compiled
@@ -336,6 +277,6 @@ def _tell(rank, size, last, shared, logits):  # type: ignore[no-untyped-def]
         if token >= unasked:
             row = token - unasked
             round_row(hidden[token], rounded, row, 0, hidden.shape[1] // BLOCK)
-    _meet(meeting, size)
-    first, last = _share(logits.shape[1], ROWS, rank, size)
+    meet(meeting, size)
+    first, last = share(logits.shape[1], ROWS, rank, size)
     multiply(matrix, rounded, logits, first, last, per_vector)

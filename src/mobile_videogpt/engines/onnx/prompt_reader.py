@@ -199,10 +199,9 @@ class _Loops:
     """All loops of a pass by name."""
 
     def __init__(self) -> None:
-        from mobile_videogpt.engines import mamba_loops
-        from mobile_videogpt.engines.loops import prompt
+        from mobile_videogpt.engines.loops import prompt, rows
 
-        self.rms_norm, self.add_rows = mamba_loops.rms_norm, mamba_loops.add_rows
+        self.rms_norm, self.add_rows = rows.rms_norm, rows.add_rows
         self.widen_rows, self.copy_rows = prompt.widen_rows, prompt.copy_rows
         self.take_apart, self.gate_rows = prompt.take_apart, prompt.gate_rows
 

@@ -1,123 +1,21 @@
 """The loops of VideoMamba's blocks around its matrix products, for numba; imported where numba is.
 
-Each is one pass over rows that an earlier product has left in the cache. Activations between the
-products may be bfloat16, which numba does not know: such arrays are viewed as 16-bit integers.
+Each is one pass over rows that an earlier product has left in the cache; see `rows` for the number
+formats.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-import numba
 import numpy as np
-from numba import types
-from numba.extending import overload
 
-from mobile_videogpt.models.compiled_loops import OPTIONS, compiled
+from mobile_videogpt.engines.loops.rows import add_rows as add_rows
+from mobile_videogpt.engines.loops.rows import rms_norm as rms_norm
+from mobile_videogpt.engines.loops.scalars import narrow, silu, softplus, widen
+from mobile_videogpt.models.compiled_loops import compiled
 from mobile_videogpt.models.scan_kernel import LANES
-from mobile_videogpt.models.scan_loops import (
-    EXP2,
-    LEAST_EXPONENT,
-    MAGIC,
-    ROWS,
-    advance,
-    wide_vectors,
-)
+from mobile_videogpt.models.scan_loops import ROWS, advance, wide_vectors
 
-f32, i32 = np.float32, np.int32
-_LOG2E = f32(1.44269504)
-_MAGIC, _LEAST, _ONE = f32(MAGIC), f32(LEAST_EXPONENT), f32(1.0)
-_E1, _E2, _E3, _E4, _E5 = (f32(coefficient) for coefficient in EXP2)
-# log(1 + e) over e for 0 <= e <= 1; the relative error is 2e-7.
-_L0, _L1, _L2, _L3 = f32(0.999999806), f32(-0.499974051), f32(0.332754753), f32(-0.244954357)
-_L4, _L5, _L6, _L7 = f32(0.177451639), f32(-0.107680576), f32(0.0440888043), f32(-0.00853897205)
-
-
-def _widen(number: Any) -> Any:
-    raise NotImplementedError
-
-
-@overload(_widen, inline="always")
-def _widen_typed(number):  # type: ignore[no-untyped-def]
-    """A number of an activation as float32."""
-    if isinstance(number, types.Float):
-        return lambda number: number
-    return lambda number: i32(i32(number) << i32(16)).view(f32)
-
-
-def _narrow(array: Any, number: Any) -> Any:
-    raise NotImplementedError
-
-
-@overload(_narrow, inline="always")
-def _narrow_typed(array, number):  # type: ignore[no-untyped-def]
-    """A float32 as the array keeps it: rounded to the nearest bfloat16, ties to even."""
-    if isinstance(array.dtype, types.Float):
-        return lambda array, number: number
-
-    def rounded(array, number):  # type: ignore[no-untyped-def]
-        bits = f32(number).view(i32)
-        return np.int16((bits + i32(0x7FFF) + ((bits >> i32(16)) & i32(1))) >> i32(16))
-
-    return rounded
-
-
-@numba.njit(fastmath=OPTIONS["fastmath"], inline="always")
-def _exp(x):  # type: ignore[no-untyped-def]
-    x = max(x * _LOG2E, _LEAST)
-    shifted = x + _MAGIC
-    x = x - (shifted - _MAGIC)
-    p = _E5
-    p = p * x + _E4
-    p = p * x + _E3
-    p = p * x + _E2
-    p = p * x + _E1
-    p = p * x + _ONE
-    return i32(f32(p).view(i32) + i32(f32(shifted).view(i32) << i32(23))).view(f32)
-
-
-@numba.njit(fastmath=OPTIONS["fastmath"], inline="always")
-def _silu(x):  # type: ignore[no-untyped-def]
-    e = _exp(-abs(x))  # at most 1: nothing overflows
-    return x * (_ONE if x >= 0 else e) / (_ONE + e)
-
-
-@numba.njit(fastmath=OPTIONS["fastmath"], inline="always")
-def _softplus(x):  # type: ignore[no-untyped-def]
-    e = _exp(-abs(x))
-    p = _L7
-    p = p * e + _L6
-    p = p * e + _L5
-    p = p * e + _L4
-    p = p * e + _L3
-    p = p * e + _L2
-    p = p * e + _L1
-    p = p * e + _L0
-    return max(x, f32(0.0)) + p * e
-
-
-@compiled
-def add_rows(hidden, product):  # type: ignore[no-untyped-def]
-    """`hidden += product`; (rows, D) each."""
-    wide_vectors()
-    for t in range(len(hidden)):
-        row, added = hidden[t], product[t]
-        for c in range(len(row)):
-            row[c] += _widen(added[c])
-
-
-@compiled(fastmath=True)  # for a sum in any order
-def rms_norm(hidden, weight, epsilon, normed):  # type: ignore[no-untyped-def]
-    """`normed = hidden / rms(hidden) * weight`, row by row."""
-    wide_vectors()
-    for t in range(len(hidden)):
-        row, out = hidden[t], normed[t]
-        total = f32(0.0)
-        for c in range(len(row)):
-            total += row[c] * row[c]
-        factor = _ONE / np.sqrt(total / f32(len(row)) + f32(epsilon))
-        for c in range(len(row)):
-            out[c] = _narrow(out, row[c] * factor * weight[c])
+f32 = np.float32
 
 
 @compiled
@@ -127,7 +25,7 @@ def gate(y, z, gated):  # type: ignore[no-untyped-def]
     for t in range(len(y)):
         row, by, out = y[t], z[t], gated[t]
         for c in range(len(row)):
-            out[c] = _narrow(out, row[c] * _silu(_widen(by[c])))
+            out[c] = narrow(out, row[c] * silu(widen(by[c])))
 
 
 @compiled
@@ -172,11 +70,11 @@ def _convolve_row(rows, shares, weight, bias, u):  # type: ignore[no-untyped-def
     s0, s1, s2 = shares
     w0, w1, w2, w3 = weight[0], weight[1], weight[2], weight[3]
     for c in range(len(u)):
-        total = bias[c] + w0[c] * (_widen(x0[c]) * s0)
-        total += w1[c] * (_widen(x1[c]) * s1)
-        total += w2[c] * (_widen(x2[c]) * s2)
-        total += w3[c] * _widen(x3[c])
-        u[c] = _narrow(u, _silu(total))
+        total = bias[c] + w0[c] * (widen(x0[c]) * s0)
+        total += w1[c] * (widen(x1[c]) * s1)
+        total += w2[c] * (widen(x2[c]) * s2)
+        total += w3[c] * widen(x3[c])
+        u[c] = narrow(u, silu(total))
 
 
 @compiled
@@ -223,15 +121,15 @@ def scan_both(u, steps, narrow, rank, bias, rates, skip, y, start, end, numbers)
 def _prepare_row(steps, u, bias, sizes, given):  # type: ignore[no-untyped-def]
     wide_vectors()
     for c in range(len(sizes)):
-        size = _softplus(_widen(steps[c]) + bias[c])
+        size = softplus(widen(steps[c]) + bias[c])
         sizes[c] = size
-        given[c] = size * _widen(u[c])
+        given[c] = size * widen(u[c])
 
 
 @compiled
 def _copy_row(numbers, row):  # type: ignore[no-untyped-def]
     for n in range(len(row)):
-        row[n] = _widen(numbers[n])
+        row[n] = widen(numbers[n])
 
 
 @compiled
@@ -239,7 +137,7 @@ def _finish_row(scanned, u, skip, y, is_first):  # type: ignore[no-untyped-def]
     wide_vectors()
     if is_first:
         for c in range(len(y)):
-            y[c] = scanned[c] + skip[c] * _widen(u[c])
+            y[c] = scanned[c] + skip[c] * widen(u[c])
     else:
         for c in range(len(y)):
-            y[c] += scanned[c] + skip[c] * _widen(u[c])
+            y[c] += scanned[c] + skip[c] * widen(u[c])
