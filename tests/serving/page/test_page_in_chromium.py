@@ -24,6 +24,15 @@ def ask(page: Page, question: str) -> str:
     return turn.locator(".answer-text").inner_text()
 
 
+def wait_until(page: Page, condition) -> None:
+    """Wait for something that the page does not show."""
+    for _ in range(600):
+        if condition():
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("it does not happen")
+
+
 def current_time(page: Page) -> float:
     return page.evaluate("() => document.getElementById('player').currentTime")
 
@@ -88,11 +97,7 @@ def test_an_answer_streams_in_and_can_be_stopped(open_page, lively_server: Runni
     assert stopped.startswith(first)
     page.wait_for_timeout(100)
     expect(page.get_by_role("button", name="Ask", exact=True)).to_be_visible()
-    for _ in range(200):
-        if not scheduler.num_running:
-            break
-        page.wait_for_timeout(50)
-    assert not scheduler.num_running, "the server still writes"
+    wait_until(page, lambda: not scheduler.num_running)
     assert answer.inner_text() == stopped
 
 
@@ -246,7 +251,10 @@ def test_another_video_ends_the_answer_about_the_last(open_page, lively_server, 
     page.get_by_label("Question about the video").fill("What happens?")
     page.keyboard.press("Enter")
     expect(page.locator(".answer-text")).to_have_class(re.compile("growing"))
+    uploads = lively_server.service.uploads
+    before = uploads.of("address 127.0.0.1")[-1]
     page.get_by_role("button", name="Another video").click()
     show(page, clip)
     expect(page.locator(".turn")).to_have_count(0)
     expect(page.get_by_role("button", name="Ask", exact=True)).to_be_visible()
+    wait_until(page, lambda: before not in uploads.of("address 127.0.0.1"))

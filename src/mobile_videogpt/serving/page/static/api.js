@@ -86,6 +86,12 @@ const uploadProblem = (blob) =>
     ? "The upload broke off. Either the server is gone, or the file is larger than it takes: try a shorter part."
     : UNREACHABLE;
 
+/** Have the server forget an upload; goes through even while the page is left. */
+export function forget(fileId) {
+  const options = { method: "DELETE", keepalive: true, headers: headers() };
+  fetch(`/v1/files/${fileId}`, options).catch(() => {}); // it forgets by itself, later
+}
+
 /** Have the model look at an upload. */
 export function look(fileId, sampling, signal) {
   const query = new URLSearchParams(given(sampling));

@@ -37,9 +37,16 @@ export class Live {
       return;
     }
     if (!this.isOn) return closeCamera(this.stream); // stopped while the browser was asking
+    const [track] = this.stream.getVideoTracks();
+    track.addEventListener("ended", () => this.#lose());
     this.camera.srcObject = this.stream;
     await this.camera.play();
     this.#begin();
+  }
+
+  #lose() {
+    this.stop();
+    showAlert(byId("live-error"), "The camera went away. Connect it, then watch again.");
   }
 
   #begin() {

@@ -1,7 +1,7 @@
 // One video: it plays, the model looks at it, and the timeline shows what was seen.
 
 import { isForgotten } from "./dialogue.js";
-import { look, upload } from "./api.js";
+import { forget, look, upload } from "./api.js";
 import { byId, count, seconds } from "./dom.js";
 import { settings } from "./settings.js";
 import { Timeline } from "./timeline.js";
@@ -26,6 +26,7 @@ export class Stage {
     for (const name of ["seeked", "timeupdate", "loadedmetadata"])
       this.player.addEventListener(name, () => this.timeline.setTime(this.player.currentTime));
     this.player.addEventListener("play", () => this.#follow());
+    addEventListener("pagehide", (event) => !event.persisted && this.#forget());
   }
 
   /** Show a video, and have the model look at it; resolves when it has, fails as that fails. */
@@ -146,7 +147,11 @@ export class Stage {
     else this.player.pause();
   }
 
-  /** Let go of the video. */
+  #forget() {
+    if (this.video?.id) forget(this.video.id);
+  }
+
+  /** Let go of the video, and have the server let go of it. */
   close() {
     this.stopping?.abort();
     if (this.player.src) URL.revokeObjectURL(this.player.src);
@@ -154,6 +159,7 @@ export class Stage {
     this.player.load();
     byId("still").removeAttribute("src");
     this.timeline.clear();
+    this.#forget();
     this.video = null;
   }
 }

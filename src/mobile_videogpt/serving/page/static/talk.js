@@ -83,7 +83,7 @@ export class Talk {
     scrollDown();
     let turn;
     try {
-      await Promise.race([this.stage.ready, aborted(signal)]);
+      await Promise.race([this.#looked(), aborted(signal)]);
       turn = await this.#ask(dialogue, question, signal, entry);
     } catch (error) {
       turn = { question, answer: "", state: signal.aborted ? "stopped" : "failed", error };
@@ -95,6 +95,18 @@ export class Talk {
     this.#suggest();
     this.#update();
     scrollDown();
+  }
+
+  /** Wait until the model has looked, also when it begins anew meanwhile. */
+  async #looked() {
+    for (;;) {
+      const { ready } = this.stage;
+      try {
+        return await ready;
+      } catch (error) {
+        if (this.stage.ready === ready) throw error;
+      }
+    }
   }
 
   async #ask(dialogue, question, signal, entry) {
