@@ -26,6 +26,9 @@ COPY src src
 RUN pip install --no-cache-dir --no-deps --force-reinstall .
 
 FROM python:${PYTHON}-slim-bookworm
+LABEL org.opencontainers.image.title="Mobile-VideoGPT" \
+    org.opencontainers.image.description="Questions about videos behind an OpenAI-compatible API" \
+    org.opencontainers.image.licenses="Apache-2.0"
 RUN useradd --system --uid 10001 --user-group --create-home --home-dir /var/lib/videogpt videogpt \
     && install --directory --owner=videogpt --group=videogpt /var/cache/videogpt
 COPY --from=build /opt/venv /opt/venv

@@ -150,6 +150,11 @@ def test_importing_the_package_imports_no_torch():
     assert done.returncode == 0, done.stderr
 
 
+def test_a_package_that_calls_itself_typed_tells_type_checkers():
+    assert "Typing :: Typed" in project()["classifiers"]
+    assert (SOURCE / "mobile_videogpt" / "py.typed").exists()
+
+
 def test_the_built_in_checkpoint_is_small_and_shipped():
     assets = SOURCE / "mobile_videogpt" / "assets"
     if not assets.is_dir():
