@@ -67,6 +67,7 @@ def main() -> int:
             "stream": {"fps": FPS, "clips": args.clips, "seconds_per_clip": CLIP_S},
             "exit_code": process.wait(),
             **describe_answers(records, clips, camera),
+            "connected_at": [r["seconds"] for r in records if r["event"] == "connected"],
             "events": dict(Counter(record["event"] for record in records)),
             "connections": camera.connections,
             **describe_memory(memory),
@@ -154,6 +155,10 @@ def describe_answers(records: list[Any], clips: list[Any], camera: RtspCamera) -
             else None,
             "most": max(lags, default=None),
         },
+        "furthest_behind": [
+            {name: row[name] for name in ("seconds", "lag_s", "took_s", "trigger", "frames")}
+            for row in sorted(windows.values(), key=lambda row: -row["lag_s"])[:5]
+        ],
         "frames_encoded_per_window": round(
             statistics.mean(row["frames"]["encoded"] for row in windows.values()), 2
         )

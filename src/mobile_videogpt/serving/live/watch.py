@@ -60,6 +60,7 @@ class Watch:
         self._encoded = 0  # frames of all time when the last window was asked about
         self._encoded_before = 0  # and when watching began
         self._due: float | None = None
+        self._busy_since = 0.0  # when the last answer was complete, or its window was full
         self._change_due: float | None = None
         self._wall = datetime.now().astimezone()
         self.windows = 0
@@ -146,6 +147,7 @@ class Watch:
 
     def _ask(self, frames: list[LiveFrame], trigger: str) -> Iterator[Event]:
         """Ask everything about a window."""
+        self._busy_since = self._reader.now
         video = self._chat.open(self._clip(frames, self._chat.config.num_frames))
         newest = frames[-1]
         self._dropped += max(0, frames[0].number - self._seen - 1)
@@ -202,13 +204,16 @@ class Watch:
     def _answered(
         self, facts: Event, counts: dict[str, int], newest: LiveFrame, **found: Any
     ) -> Event:
-        lag = self._reader.now - newest.time
+        now = self._reader.now
+        lag, took = now - newest.time, now - self._busy_since
+        self._busy_since = now
         self.longest_lag_s = max(self.longest_lag_s, lag)
         return {
             "event": "answer",
             **facts,
             **found,
             "lag_s": round(lag, 3),
+            "took_s": round(took, 3),
             "frames": counts,
         }
 
