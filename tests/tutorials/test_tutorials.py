@@ -1,5 +1,6 @@
 """Every block of every tutorial runs, in order, and prints what the page says."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,9 @@ FOLDER = ROOT / "docs" / "tutorials"
 PAGES = sorted(path for path in FOLDER.glob("*.md") if path.name != "index.md")
 
 
-@pytest.mark.skipif(not shutil.which("bash"), reason="the pages' commands are for bash")
+@pytest.mark.skipif(
+    os.name == "nt" or not shutil.which("bash"), reason="the pages' commands are for a Unix shell"
+)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_tutorial_does_what_it_says(page: Path, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
