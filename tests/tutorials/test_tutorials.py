@@ -10,10 +10,12 @@ from tutorial_page import BLOCK, ROOT, blocks_of, matches, reading
 FOLDER = ROOT / "docs" / "tutorials"
 PAGES = sorted(path for path in FOLDER.glob("*.md") if path.name != "index.md")
 
-
-@pytest.mark.skipif(
+unix_shell = pytest.mark.skipif(
     os.name == "nt" or not shutil.which("bash"), reason="the pages' commands are for a Unix shell"
 )
+
+
+@unix_shell
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_tutorial_does_what_it_says(page: Path, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -37,6 +39,7 @@ def test_every_block_of_a_tutorial_has_a_language_that_is_run_or_shown(page: Pat
     assert text.count("\n```") == 2 * len(BLOCK.findall(text))
 
 
+@unix_shell
 def test_outputs_are_compared(tmp_path):
     assert matches("a ... c\n", "a b\nb c") and not matches("a ... c", "a b d")
     page = tmp_path / "page.md"
