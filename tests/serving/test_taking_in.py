@@ -14,6 +14,7 @@ from mobile_videogpt.engines.base import GenerationOptions
 from mobile_videogpt.processor.messages import Message
 from mobile_videogpt.serving.errors import ApiError
 from mobile_videogpt.serving.jobs import Job, Order
+from mobile_videogpt.serving.scheduling import scheduler
 from mobile_videogpt.serving.scheduling.waiting import WaitingLine
 
 QUESTION = "What happens?"
@@ -40,6 +41,7 @@ class Pauses:
 @pytest.fixture
 def server(lively_chat, monkeypatch):
     monkeypatch.setattr(torch_engine, "TOKENS_AT_ONCE", 16)
+    monkeypatch.setattr(scheduler, "_BREATH_S", 0.0)
     with running(twin(lively_chat)) as server:
         yield server
 
