@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -78,3 +78,11 @@ def ask_about(data: bytes, question: str, **video: Any) -> list[dict[str, Any]]:
     url = {"url": data_url(data), **video}
     content = [{"type": "video_url", "video_url": url}, {"type": "text", "text": question}]
     return [{"role": "user", "content": content}]
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait for what happens in another thread."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it does not happen"
+        time.sleep(0.01)

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import httpx
 import pytest
-from running_server import ask_about, running, twin
+from running_server import ask_about, running, twin, wait_until
 
 from mobile_videogpt.serving.api import connections
 
@@ -34,13 +34,6 @@ def is_closed(connection):
     except ConnectionError:
         pass
     return True
-
-
-def wait_until(condition, seconds=20.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it does not happen"
-        time.sleep(0.01)
 
 
 def is_idle(server):

@@ -8,14 +8,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import openai
 import pytest
-from running_server import NAME, ask_about, running, slowly, twin
+from running_server import NAME, ask_about, running, slowly, twin, wait_until
 
 QUESTION = "What happens?"
 ROOT = Path(__file__).parents[2]
@@ -37,13 +36,6 @@ def ask(server, data, max_tokens=1000, **options):
     return client_of(server).chat.completions.create(
         model=NAME, messages=ask_about(data, QUESTION), max_tokens=max_tokens, **options
     )
-
-
-def wait_until(condition, seconds=10.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it does not happen"
-        time.sleep(0.01)
 
 
 def test_answers_under_way_share_their_steps(slow_server, clip_bytes):

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import openai
 import pytest
-from running_server import NAME, ask_about, running, twin
+from running_server import NAME, ask_about, running, twin, wait_until
 
 from mobile_videogpt.engines import torch_engine
 from mobile_videogpt.engines.base import GenerationOptions
@@ -58,13 +58,6 @@ def ask(server, data, max_tokens=3, timeout=60.0, question=QUESTION, **options):
     return client.chat.completions.create(
         model=NAME, messages=ask_about(data, question), max_tokens=max_tokens, **options
     )
-
-
-def wait_until(condition, seconds=20.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it does not happen"
-        time.sleep(0.01)
 
 
 def test_a_stream_gets_a_token_in_every_pause(server, pauses, clip_bytes):
