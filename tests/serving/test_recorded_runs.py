@@ -46,6 +46,17 @@ def test_overload_was_answered_with_429():
     assert not overload["wrong_answers"] and not overload["other_outcomes"]
 
 
+def test_a_stream_goes_on_while_videos_come_in():
+    run = recorded("serving-gaps")
+    waits = []
+    for kind in ("in_one_go", "in_pieces"):
+        beside = run[kind]["stream_beside_newcomers"]
+        computed, clock = (max(beside[f"longest_of_each_{name}"]) for name in ("cpu_s", "s"))
+        assert f"| {computed:.1f} s | {clock:.1f} s | {sum(beside['pieces'])} |" in PAGE
+        waits.append(computed)
+    assert waits[1] < waits[0] / 4
+
+
 def test_start_up_and_idle_memory_are_told():
     server = recorded("serving-load")["server"]
     assert f"{server['start_up_s']:.1f} s" in PAGE and f"{server['rss_mb']:.0f} MB" in PAGE
