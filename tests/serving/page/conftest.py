@@ -33,8 +33,9 @@ def camera_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_camera_film(make_clip(3), path)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(camera_film: Path) -> Iterator[Browser]:
+    """For one file of tests: while Playwright runs, nothing else here can use asyncio."""
     if find_chromium() is None:
         pytest.skip("Chromium is not installed")
     with sync_playwright() as playwright:
