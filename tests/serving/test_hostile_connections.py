@@ -16,7 +16,7 @@ QUESTION = "What happens?"
 
 @pytest.fixture
 def server(miniature, monkeypatch):
-    monkeypatch.setattr(connections, "HEAD_S", 0.5)
+    monkeypatch.setattr(connections, "HEAD_S", 1.5)
     with running(twin(miniature)) as server:
         yield server
 
@@ -72,7 +72,7 @@ def test_a_head_that_comes_byte_by_byte_is_not_waited_for(server):
 
 
 def test_a_body_that_nobody_wants_is_not_read_for_ever(miniature, monkeypatch):
-    monkeypatch.setattr(connections, "HEAD_S", 0.5)
+    monkeypatch.setattr(connections, "HEAD_S", 1.5)
     with running(twin(miniature), max_body_bytes=1000) as server, connect(server) as endless:
         endless.sendall(
             b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
