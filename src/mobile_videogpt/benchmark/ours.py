@@ -87,22 +87,27 @@ class OurModel:
         }
 
     def extras(self) -> dict[str, Any]:
-        """Decoding of the clips, the video encoder beside its own matrix products, windows."""
-        if not self.settings.has_extras:
-            return {}
-        from mobile_videogpt.benchmark.live_window import measure_window
-        from mobile_videogpt.benchmark.matrix_products import compare_video_encoder
-
-        found: dict[str, Any] = {
-            "costs": {k: astuple(c) for k, c in part_costs(self.chat.config, self._prompt).items()},
-            "clips": {Path(clip).name: self._decode(clip) for clip in self.settings.clips},
-            "video_encoder": compare_video_encoder(
-                self.chat, self.settings.clip, number_formats(self.chat)["video_encoder"]
-            ),
+        """Costs of parts, decoding of the clips, the video encoder beside its products, windows."""
+        makers = {
+            "costs": self._costs,
+            "clips": lambda: {Path(clip).name: self._decode(clip) for clip in self.settings.clips},
+            "video_encoder": self._compare_video_encoder,
         }
+        found: dict[str, Any] = {name: makers[name]() for name in self.settings.extras}
         if self.settings.window:
+            from mobile_videogpt.benchmark.live_window import measure_window
+
             found["window"] = measure_window(self.chat, self.settings.clip)
         return found
+
+    def _costs(self) -> dict[str, tuple[float, ...]]:
+        return {k: astuple(c) for k, c in part_costs(self.chat.config, self._prompt).items()}
+
+    def _compare_video_encoder(self) -> dict[str, Any]:
+        from mobile_videogpt.benchmark.matrix_products import compare_video_encoder
+
+        number_format = number_formats(self.chat)["video_encoder"]
+        return compare_video_encoder(self.chat, self.settings.clip, number_format)
 
     def _checkpoint(self) -> str | Path:
         settings = self.settings

@@ -76,6 +76,12 @@ def _int4_peak(report: dict[str, Any]) -> float | None:
     return None
 
 
+def _torch_encoder(report: dict[str, Any]) -> float | None:
+    """What the torch engine's video encoder takes, as a multiple of its products."""
+    ours = report if report.get("engine") == "TorchEngine" else _variant(TORCH)(report)
+    return _nested("video_encoder", "ratio")(ours)
+
+
 def _nested(*path: str) -> Measure:
     def measure(report: dict[str, Any]) -> float | None:
         value: Any = report
@@ -159,6 +165,14 @@ ROWS = (
         False,
         _nested("video_encoder", "ratio"),
         "a model that answers",
+    ),
+    Row(
+        "video encoder, engine torch",
+        2.2,
+        "times its own matrix products",
+        False,
+        _torch_encoder,
+        "--rows",
     ),
     Row(
         "built-in model, process start to answer printed",

@@ -111,12 +111,12 @@ def _fastest_engine(device: str) -> str:
 
 def _variants(settings: Settings) -> dict[str, Settings]:
     """What our model is also measured as, for the table of aims."""
-    plain = replace(settings, has_extras=False)
+    plain = replace(settings, extras=(), window=False)
     found = {}
     if settings.merge_tokens is None:
         found[MERGED] = replace(plain, merge_tokens=MERGED_KEEP)
     if settings.engine == "onnx":
-        found[TORCH] = replace(plain, engine="torch", dtype="auto")
+        found[TORCH] = replace(plain, engine="torch", dtype="auto", extras=("video_encoder",))
     elif _fastest_engine(settings.device) == "onnx":
         found[ONNX] = replace(plain, engine="onnx", dtype="auto")
     return found

@@ -40,8 +40,8 @@ class Settings:
     """The video file that is asked about."""
     clips: tuple[str, ...] = ()
     """Other files whose decoding is timed."""
-    has_extras: bool = True
-    """Also measure, once, what is beside answering: decoding, the video encoder's products."""
+    extras: tuple[str, ...] = ("costs", "clips", "video_encoder")
+    """What is also measured, once, beside answering: see `Ours.extras`."""
     window: bool = False
     """Also time a live window that shares half its frames with the one before."""
     new_tokens: int = 32
