@@ -26,11 +26,11 @@ class OurModel:
         """Write what loading needs, in a process of its own: its memory is not that of answering.
 
         That is the random checkpoint, if it is one, the export for the ONNX engine, and the loops
-        that are compiled once and then kept.
+        that are compiled once, at the first answer, and then kept.
         """
         if self.settings.engine == "onnx":
             self.load()
-            self.chat.open(self.settings.clip)
+            self.warm_up()
         return {"checkpoint": str(self._checkpoint())}
 
     def load(self) -> dict[str, Any]:
