@@ -12,7 +12,7 @@ from numba.extending import intrinsic
 
 from mobile_videogpt.models.compiled_loops import compiled
 
-_PATIENCE = 4096  # looks at the clock of the others before the core is offered to them
+_PATIENCE = 4096  # looks for the others before the core is offered to them
 
 
 @intrinsic

@@ -19,24 +19,13 @@ from numba.extending import intrinsic
 from mobile_videogpt.engines.loops.attention import gather_rows, score_rows
 from mobile_videogpt.engines.loops.int4 import BLOCK, ROWS, multiply, round_row
 from mobile_videogpt.engines.loops.meeting import meet, share
+from mobile_videogpt.engines.loops.rows import add_rows, rms_norm
 from mobile_videogpt.engines.loops.scalars import exp, silu
 from mobile_videogpt.models.compiled_loops import compiled
 from mobile_videogpt.models.scan_loops import wide_vectors
 
-f32, i64 = np.float32, np.int64
+f32 = np.float32
 _LEAST = f32(-1e30)
-
-
-@compiled(fastmath=True)  # for a sum in any order
-def _normalise(hidden, weight, epsilon, out):  # type: ignore[no-untyped-def]
-    """`out = hidden / rms(hidden) * weight`."""
-    wide_vectors()
-    total = f32(0.0)
-    for c in range(len(hidden)):
-        total += hidden[c] * hidden[c]
-    factor = f32(1.0) / np.sqrt(total / f32(len(hidden)) + epsilon)
-    for c in range(len(hidden)):
-        out[c] = hidden[c] * factor * weight[c]
 
 
 @compiled
@@ -105,10 +94,10 @@ def _join(parts, scale, out, numbers):  # type: ignore[no-untyped-def]
         total = f32(0.0)
         for thread in range(len(parts)):
             part = parts[thread, head]
-            share = np.exp((part[width + 1] - largest) * scale)
-            total += share * part[width]
+            weight = np.exp((part[width + 1] - largest) * scale)
+            total += weight * part[width]
             for c in range(width):
-                own[c] += share * part[c]
+                own[c] += weight * part[c]
         for c in range(width):
             own[c] /= total
 
@@ -133,15 +122,9 @@ def _rows_of(cache, heads_of_keys, tensor, head, width):  # type: ignore[no-unty
 
 @compiled
 def _prepare(hidden, norm, epsilon, rounded, row, room):  # type: ignore[no-untyped-def]
-    """Round the normed row for the next product."""
-    _normalise(hidden, norm, epsilon, room)
-    round_row(room, rounded, row, 0, len(room) // BLOCK)
-
-
-@compiled
-def _add(hidden, product):  # type: ignore[no-untyped-def]
-    for c in range(len(hidden)):
-        hidden[c] += product[c]
+    """Round a normed row for the next product."""
+    rms_norm(hidden[row : row + 1], norm, epsilon, room[row : row + 1])
+    round_row(room[row], rounded, row, 0, room.shape[1] // BLOCK)
 
 
 @compiled
@@ -197,17 +180,17 @@ def read_tokens(rank, size, model, shared, scores, turns, caches, places, logits
     for layer in range(len(biases)):
         own = matrices[4 * layer : 4 * layer + 4]
         for token in range(rank, len(hidden), size):
-            _prepare(hidden[token], norms[2 * layer], epsilon, rounded, token, room[token])
+            _prepare(hidden, norms[2 * layer], epsilon, rounded, token, room)
         meet(meeting, size)
         where = turns, caches, places
         _look_back(rank, size, own, biases[layer], layer, inside, shared, scores, where)
         for token in range(rank, len(hidden), size):
-            _add(hidden[token], shared[5][token])
-            _prepare(hidden[token], norms[2 * layer + 1], epsilon, rounded, token, room[token])
+            add_rows(hidden[token : token + 1], shared[5][token : token + 1])
+            _prepare(hidden, norms[2 * layer + 1], epsilon, rounded, token, room)
         meet(meeting, size)
         _feed_forward(rank, size, own, inside[1], shared)
         for token in range(rank, len(hidden), size):
-            _add(hidden[token], shared[5][token])
+            add_rows(hidden[token : token + 1], shared[5][token : token + 1])
     last = matrices[-1], norms[-1], epsilon, model[8]
     _tell(rank, size, last, shared, logits)
 
@@ -224,7 +207,8 @@ def _look_back(rank, size, matrices, bias, layer, inside, shared, scores, where)
     first, last = share(qkv.shape[1], ROWS, rank, size)
     multiply(matrices[0], rounded, qkv, first, last, per_vector)
     for token in range(tokens):
-        _add(qkv[token, first:last], bias[first:last])
+        for c in range(first, last):
+            qkv[token, c] += bias[c]
     meet(meeting, size)
     for token in range(rank, tokens, size):
         cache, place = caches[token], places[token]
@@ -273,7 +257,8 @@ def _tell(rank, size, last, shared, logits):  # type: ignore[no-untyped-def]
     meeting, hidden, _, rounded = shared[:4]
     unasked = len(hidden) - len(logits)
     for token in range(rank, len(hidden), size):
-        _normalise(hidden[token], norm, epsilon, hidden[token])
+        own = hidden[token : token + 1]
+        rms_norm(own, norm, epsilon, own)
         if token >= unasked:
             row = token - unasked
             round_row(hidden[token], rounded, row, 0, hidden.shape[1] // BLOCK)
