@@ -210,3 +210,12 @@ def test_widths_that_are_no_whole_vectors_are_left_to_the_graph(loops):
     narrow = [replace(first, width=first.width - BLOCK), *others]
     assert language_loops._fit(stored)
     assert not language_loops._fit(replace(stored, matrices=narrow))
+
+
+def test_a_file_that_is_cut_off_is_named(int4_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(language_loops, "WORTHWHILE_BYTES", 0)
+    for name in ("language_model.onnx", "language_model.onnx.data"):
+        content = (int4_folder / name).read_bytes()
+        (tmp_path / name).write_bytes(content[:-5000] if name.endswith(".data") else content)
+    with pytest.raises(ValueError, match=r"language_model\.onnx\.data is cut off; export"):
+        open_loops(tmp_path)

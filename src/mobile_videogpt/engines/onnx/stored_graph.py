@@ -192,6 +192,8 @@ class _StoredGraph:
         if file not in self._files:
             self._files[file] = np.memmap(self._folder / file, np.uint8, "r")
         content = self._files[file][start : start + int(place["length"])]
+        if len(content) < int(place["length"]):
+            raise ValueError(f"{self._folder / file} is cut off; export the model again")
         dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
         return content.view(dtype).reshape(tuple(tensor.dims))
 
